@@ -1,0 +1,1 @@
+"""Where cutouts come from: one provider a file."""

@@ -1,0 +1,42 @@
+"""Files that are whole after a crash, or not there."""
+
+import os
+from hashlib import sha256
+from pathlib import Path
+
+
+def fsync_path(path: Path) -> None:
+    """Bring a file, or the entries of a folder, to the disk.
+
+    A new file that was renamed without it was 0 bytes long after a power loss.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish_file(half_done: Path, path: Path) -> None:
+    """Give a finished file its name: all of it or nothing."""
+    fsync_path(half_done)
+    half_done.replace(path)
+    fsync_path(path.parent)
+
+
+def publish_folder(half_done: Path, path: Path) -> None:
+    """Give a finished folder its name, after all of its files are on the disk."""
+    for file in half_done.iterdir():
+        fsync_path(file)
+    fsync_path(half_done)
+    half_done.rename(path)
+    fsync_path(path.parent)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    digest = sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,230 @@
+"""One immutable build of the index, as a folder of files.
+
+::
+
+    g000007/
+        manifest.json    what it is, with size and SHA-256 of the other files
+        vectors.npy      (N, D) float32, unit norm
+        index.faiss      one-bit codes of the same rows
+        positions.npy    (N, 3) float64 unit vectors, ICRS
+        background.npy   sorted similarities of random pairs, float32
+
+Row numbers are those of the metadata store's sources of this generation.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinjet.index.durable import file_digest, publish_folder
+from twinjet.index.errors import GenerationDamagedError
+from twinjet.index.vectors.faiss_index import FaissIndex, build_index
+from twinjet.index.vectors.port import Vectors
+
+FORMAT = 1
+
+_FILES = ("vectors.npy", "index.faiss", "positions.npy", "background.npy")
+
+# Random pairs for the percentile: the highest it can tell from 100 is 99.9998.
+_PAIRS = 500_000
+
+# Sources whose own vector must come back first, and over which recall is measured.
+_CANARIES = 64
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a generation is; stored as JSON beside its files."""
+
+    number: int
+    encoder_id: str
+    encoder_name: str
+    catalogue_name: str
+    catalogue_digest: str
+    """Of the catalogue's contents and of every cutout."""
+    cutouts: str
+    """Where the cutouts are."""
+    count: int
+    dimension: int
+    recall_at_10: float
+    """Of the index against exact search, over the canaries."""
+    failed: int
+    """Sources of the catalogue that could not be embedded."""
+    metric: str = "cosine"
+    format: int = FORMAT
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Size in bytes and SHA-256 of each file."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read the manifest of a generation's folder.
+
+        Raises
+        ------
+        GenerationDamagedError
+            It is absent, damaged or of another format.
+        """
+        path = folder / "manifest.json"
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            if data.get("format") != FORMAT:
+                msg = f"{path}: format {data.get('format')!r}, not {FORMAT}"
+                raise GenerationDamagedError(msg)
+            return cls(**data)
+        except (OSError, ValueError, TypeError, AttributeError) as exc:
+            msg = f"{path} cannot be read: {exc}"
+            raise GenerationDamagedError(msg) from exc
+
+
+@dataclass(frozen=True)
+class OpenGeneration:
+    """A generation that has been checked and is ready to search."""
+
+    manifest: Manifest
+    index: FaissIndex
+    positions: NDArray[np.float64]
+    """Shape (N, 3), unit vectors."""
+    background: NDArray[np.float32]
+    """Sorted similarities of random pairs."""
+
+    def percentile(self, similarity: float) -> float | None:
+        """Percentage of random pairs that are less similar; None below 2 sources."""
+        if len(self.background) == 0:
+            return None
+        below = np.searchsorted(self.background, np.float32(similarity))
+        return 100.0 * float(below) / len(self.background)
+
+
+def folder_name(number: int) -> str:
+    """Name of a generation's folder.
+
+    Examples
+    --------
+    >>> folder_name(7)
+    'g000007'
+    """
+    return f"g{number:06d}"
+
+
+def write_generation(
+    folder: Path,
+    manifest: Manifest,
+    *,
+    vectors: Vectors,
+    positions: NDArray[np.float64],
+) -> Manifest:
+    """Write, check and give its name to a generation.
+
+    Parameters
+    ----------
+    folder
+        Its final name; the work is done beside it under a temporary one.
+    manifest
+        `recall_at_10` and `files` are filled in here.
+    vectors
+        Shape (N, D), float32, unit norm; may be memory-mapped.
+    positions
+        Shape (N, 3), unit vectors.
+
+    Raises
+    ------
+    GenerationDamagedError
+        What was written does not find its own vectors.
+    """
+    half_done = folder.with_name(f"tmp-{folder.name}")
+    half_done.mkdir(parents=True)
+    np.save(half_done / "vectors.npy", vectors)
+    np.save(half_done / "positions.npy", positions)
+    np.save(half_done / "background.npy", _background(vectors))
+    build_index(vectors, half_done / "index.faiss")
+    files = {
+        name: {
+            "size": (half_done / name).stat().st_size,
+            "sha256": file_digest(half_done / name),
+        }
+        for name in _FILES
+    }
+    recall = _check_canaries(half_done)
+    complete = manifest.to_dict() | {"files": files, "recall_at_10": recall}
+    text = json.dumps(complete, indent=2) + "\n"
+    (half_done / "manifest.json").write_text(text, encoding="utf-8")
+    publish_folder(half_done, folder)
+    return Manifest(**complete)
+
+
+def open_generation(folder: Path) -> OpenGeneration:
+    """Check every file of a generation against its manifest, then open it.
+
+    Raises
+    ------
+    GenerationDamagedError
+        A file is absent or not what the manifest says.
+    """
+    manifest = Manifest.read(folder)
+    for name in _FILES:
+        path, wanted = folder / name, manifest.files.get(name, {})
+        try:
+            size = path.stat().st_size
+            damaged = (
+                size != wanted.get("size") or file_digest(path) != wanted["sha256"]
+            )
+        except (OSError, KeyError) as exc:
+            msg = f"{path} cannot be read: {exc}"
+            raise GenerationDamagedError(msg) from exc
+        if damaged:
+            msg = f"{path} is not the file that was published: its checksum differs"
+            raise GenerationDamagedError(msg)
+    vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+    positions = np.load(folder / "positions.npy", mmap_mode="r")
+    shapes = vectors.shape == (manifest.count, manifest.dimension)
+    if not shapes or positions.shape != (manifest.count, 3):
+        msg = f"{folder}: arrays of {vectors.shape} and {positions.shape} do not fit"
+        raise GenerationDamagedError(msg)
+    return OpenGeneration(
+        manifest=manifest,
+        index=FaissIndex(folder / "index.faiss", vectors),
+        positions=positions,
+        background=np.load(folder / "background.npy"),
+    )
+
+
+def _background(vectors: Vectors) -> NDArray[np.float32]:
+    """Sorted similarities of random pairs of different sources."""
+    count = len(vectors)
+    if count < 2:  # noqa: PLR2004 - there is no pair
+        return np.empty(0, np.float32)
+    rng = np.random.default_rng(0)
+    parts = []
+    for _ in range(_PAIRS // 50_000):
+        first = rng.integers(count, size=50_000)
+        second = (first + rng.integers(1, count, size=50_000)) % count
+        parts.append(np.einsum("nd,nd->n", vectors[first], vectors[second]))
+    return np.sort(np.concatenate(parts)).astype(np.float32)
+
+
+def _check_canaries(folder: Path) -> float:
+    """Recall at 10 of the index over some rows; each must find itself first."""
+    vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+    # The codes are scanned whatever the size, for the recall to be that of a scan.
+    index = FaissIndex(folder / "index.faiss", vectors, scan_from=0)
+    rows = np.unique(np.linspace(0, len(vectors) - 1, _CANARIES).astype(np.int64))
+    shared = total = 0
+    for row in rows:
+        query = np.asarray(vectors[row])
+        best, found = index.search(query, 10)
+        least, wanted = index.search(query, 10, exact=True)
+        # Two sources may have the very same cutout: then either may come first.
+        if best[0] < least[0] - 1e-5 or least[0] < 1 - 1e-4:  # noqa: PLR2004
+            msg = f"row {row} does not find itself: similarity {best[0]:.6f}"
+            raise GenerationDamagedError(msg)
+        shared += len(np.intersect1d(found, wanted))
+        total += len(wanted)
+    return shared / total

@@ -1,0 +1,48 @@
+"""Training state on disk: tensors and plain numbers, never pickled classes."""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+
+def save_checkpoint(
+    path: Path, *, module: nn.Module, optimizer: torch.optim.Optimizer, step: int
+) -> None:
+    """Write a checkpoint; a crash leaves the earlier one whole."""
+    tensors = {f"module.{name}": t for name, t in module.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        for name, value in state.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{number}.{name}"] = value
+    tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    half_done = path.with_suffix(".tmp")
+    save_file(tensors, half_done, metadata={"step": json.dumps(step)})
+    with half_done.open("rb") as file:
+        os.fsync(file.fileno())
+    half_done.replace(path)
+
+
+def load_checkpoint(
+    path: Path, *, module: nn.Module, optimizer: torch.optim.Optimizer
+) -> int:
+    """Restore what `save_checkpoint` wrote; returns the number of steps done."""
+    weights: dict[str, Tensor] = {}
+    states: dict[int, dict[str, Tensor]] = {}
+    with safe_open(path, framework="pt") as file:
+        step = int(json.loads(file.metadata()["step"]))
+        for name in file.keys():  # noqa: SIM118 - it is not a dictionary
+            kind, _, rest = name.partition(".")
+            if kind == "module":
+                weights[rest] = file.get_tensor(name)
+            else:
+                number, _, field = rest.partition(".")
+                states.setdefault(int(number), {})[field] = file.get_tensor(name)
+    module.load_state_dict(weights)
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": states, "param_groups": groups})
+    return step

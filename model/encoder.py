@@ -1,0 +1,223 @@
+"""The encoder: preprocess, backbone, centring, unit norm."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from twinjet.model.backbone import Backbone
+from twinjet.model.card import EncoderCard
+from twinjet.model.cutout import Cutout
+from twinjet.model.errors import EncoderFileError
+
+# Only two batch shapes ever reach torch, whose memory grows with each new one.
+_LARGE_BATCH = 64
+_SMALL_BATCH = 8
+
+# The dihedral group of the square.
+SYMMETRIES = 8
+
+WEIGHTS = Path(__file__).parent / "weights"
+DEFAULT_ENCODER = "twinjet-small"
+
+
+class Encoder:
+    """Cutouts in, unit vectors out.
+
+    Parameters
+    ----------
+    card
+        What the encoder is; its recipe and views are used.
+    backbone
+        The network, of the card's depth and width.
+    mean
+        Shape (D,): mean feature over the training images, taken off before the
+        norm so that similarities spread over their whole range.
+    device
+        Where to run: ``"cpu"`` or ``"cuda"``.
+    """
+
+    def __init__(
+        self,
+        card: EncoderCard,
+        backbone: Backbone,
+        *,
+        mean: Tensor,
+        device: str = "cpu",
+    ) -> None:
+        self.card = card
+        self._device = torch.device(device)
+        self._backbone = backbone.eval().to(
+            self._device, memory_format=torch.channels_last
+        )
+        self._mean = mean.to(self._device)
+
+    def embed(
+        self, cutouts: Sequence[Cutout], *, invariant: bool | None = None
+    ) -> NDArray[np.float32]:
+        """Embed cutouts, each centred on its image centre.
+
+        Parameters
+        ----------
+        cutouts
+            N of them, of any shape and scale.
+        invariant
+            True averages over the eight rotations and mirrors, False takes the
+            image as it is, None does what the card says, as the index did.
+
+        Returns
+        -------
+        ndarray
+            Shape (N, D), float32, unit norm.
+
+        Raises
+        ------
+        NoUsablePixelsError
+            Nothing in a cutout stands out of the noise.
+        """
+        images = [self.card.preprocess(cutout).image for cutout in cutouts]
+        side = self.card.preprocess.size_px
+        stack = np.stack(images) if images else np.empty((0, side, side), np.float32)
+        return self.embed_images(stack, invariant=invariant)
+
+    def embed_images(
+        self, images: NDArray[np.float32], *, invariant: bool | None = None
+    ) -> NDArray[np.float32]:
+        """Embed images that `Preprocess` has made.
+
+        Parameters
+        ----------
+        images
+            Shape (N, S, S), float32, 0 to 1.
+        invariant
+            As for `embed`.
+
+        Returns
+        -------
+        ndarray
+            Shape (N, D), float32, unit norm.
+        """
+        features = self.features(images, invariant=invariant)
+        vectors = torch.nn.functional.normalize(features - self._mean, dim=1)
+        return vectors.cpu().numpy().astype(np.float32, copy=False)
+
+    @torch.inference_mode()
+    def features(
+        self, images: NDArray[np.float32], *, invariant: bool | None = None
+    ) -> Tensor:
+        """What the backbone gives, before centring and unit norm: (N, D) float32.
+
+        Parameters are those of `embed_images`.
+        """
+        views = self.card.views
+        if invariant is not None:
+            views = SYMMETRIES if invariant else 1
+        batch = torch.from_numpy(np.ascontiguousarray(images)).unsqueeze(1)
+        if views == SYMMETRIES:
+            batch = symmetric_views(batch)  # (8 N, 1, S, S)
+        features = self._run(batch)
+        return features.reshape(-1, views, self.card.dimension).mean(dim=1)
+
+    def _run(self, images: Tensor) -> Tensor:
+        """Backbone over (N, 1, S, S), in batches of two fixed shapes."""
+        done: list[Tensor] = [torch.empty(0, self.card.dimension, device=self._device)]
+        start = 0
+        while start < len(images):
+            left = len(images) - start
+            size = _LARGE_BATCH if left >= _LARGE_BATCH else _SMALL_BATCH
+            part = images[start : start + size]
+            missing = size - len(part)
+            if missing:
+                part = torch.cat([part, part.new_zeros(missing, *part.shape[1:])])
+            part = part.to(self._device).contiguous(memory_format=torch.channels_last)
+            done.append(self._backbone(part)[: size - missing])
+            start += size
+        return torch.cat(done)
+
+    def save(self, folder: Path) -> None:
+        """Write ``<name>.safetensors`` and ``<name>.json`` into a folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {
+            f"backbone.{name}": value.cpu().contiguous()
+            for name, value in self._backbone.state_dict().items()
+        }
+        data = save_tensors(tensors | {"mean": self._mean.cpu()})
+        self.card = replace(self.card, weights_sha256=sha256(data).hexdigest())
+        text = json.dumps(self.card.to_dict(), indent=2) + "\n"
+        (folder / f"{self.card.name}.safetensors").write_bytes(data)
+        (folder / f"{self.card.name}.json").write_text(text, encoding="utf-8")
+
+
+def load_encoder(card_path: Path, *, device: str = "cpu") -> Encoder:
+    """Load an encoder from its card, with the weights beside it.
+
+    Raises
+    ------
+    EncoderFileError
+        A file is absent, of another format, or the weights are not those that the
+        card was written for.
+    """
+    try:
+        card = EncoderCard.from_dict(json.loads(card_path.read_text(encoding="utf-8")))
+        data = card_path.with_suffix(".safetensors").read_bytes()
+    except (OSError, ValueError) as exc:
+        msg = f"no encoder at {card_path}: {exc}"
+        raise EncoderFileError(msg) from exc
+    digest = sha256(data).hexdigest()
+    if digest != card.weights_sha256:
+        msg = f"the weights beside {card_path} are not those of the card"
+        raise EncoderFileError(msg, limit=card.weights_sha256, actual=digest)
+    backbone = Backbone(depth=card.depth, width=card.width)
+    try:
+        tensors = load_tensors(data)
+        mean = tensors.pop("mean")
+        backbone.load_state_dict(
+            {name.removeprefix("backbone."): t for name, t in tensors.items()}
+        )
+    except (SafetensorError, KeyError, RuntimeError) as exc:
+        msg = f"the weights beside {card_path} do not fit its backbone"
+        raise EncoderFileError(msg) from exc
+    return Encoder(card, backbone, mean=mean, device=device)
+
+
+@cache
+def default_encoder() -> Encoder:
+    """The encoder that is shipped with Twinjet; loaded once."""
+    return load_encoder(WEIGHTS / f"{DEFAULT_ENCODER}.json")
+
+
+def symmetric_views(images: Tensor) -> Tensor:
+    """The eight rotations and mirrors of each image.
+
+    Parameters
+    ----------
+    images
+        Shape (N, 1, S, S).
+
+    Returns
+    -------
+    Tensor
+        Shape (8 N, 1, S, S); the views of an image follow one another.
+
+    Examples
+    --------
+    >>> symmetric_views(torch.zeros(3, 1, 4, 4)).shape
+    torch.Size([24, 1, 4, 4])
+    """
+    mirrored = images.flip(-1)
+    views = [
+        torch.rot90(image, turns, (-2, -1))
+        for image in (images, mirrored)
+        for turns in range(4)
+    ]
+    return torch.stack(views, dim=1).flatten(0, 1)

@@ -1,0 +1,106 @@
+"""What can be wrong with pixels and encoders.
+
+::
+
+    ModelError
+    ├── CutoutError              something about the given cutout
+    │   ├── EmptyFileError
+    │   ├── UnsupportedFormatError
+    │   ├── MalformedFitsError
+    │   ├── MalformedImageError
+    │   ├── TruncatedFileError
+    │   ├── DecompressionLimitError
+    │   ├── NoImageError
+    │   ├── ImageTooLargeError
+    │   ├── ImageTooSmallError
+    │   └── NoUsablePixelsError
+    ├── EncoderError
+    │   └── EncoderFileError     weights or card absent, damaged or foreign
+    ├── DatasetError             a training or evaluation set that cannot be used
+    └── SimulationError          a simulated sky that cannot be made as asked
+"""
+
+
+class ModelError(Exception):
+    """Base of all errors of `twinjet.model`.
+
+    Parameters
+    ----------
+    message
+        What was wrong with the input, its value, and what would be right.
+    limit
+        The bound that was passed, when there is one.
+    actual
+        The value that passed it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit: float | str | None = None,
+        actual: float | str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.actual = actual
+
+
+class CutoutError(ModelError):
+    """Something about the given cutout."""
+
+
+class EmptyFileError(CutoutError):
+    """The file has no bytes."""
+
+
+class UnsupportedFormatError(CutoutError):
+    """The bytes are not FITS, PNG, JPEG or gzip of FITS."""
+
+
+class MalformedFitsError(CutoutError):
+    """The bytes begin as FITS and break its rules."""
+
+
+class MalformedImageError(CutoutError):
+    """The bytes begin as PNG or JPEG and cannot be decoded."""
+
+
+class TruncatedFileError(CutoutError):
+    """The file ends before its header says it does."""
+
+
+class DecompressionLimitError(CutoutError):
+    """The file expands to more than the limit."""
+
+
+class NoImageError(CutoutError):
+    """No HDU holds a two-dimensional image."""
+
+
+class ImageTooLargeError(CutoutError):
+    """More pixels than the limit."""
+
+
+class ImageTooSmallError(CutoutError):
+    """A side shorter than the limit."""
+
+
+class NoUsablePixelsError(CutoutError):
+    """Pixels without content: not finite, or all the same."""
+
+
+class EncoderError(ModelError):
+    """Something about an encoder."""
+
+
+class EncoderFileError(EncoderError):
+    """The encoder's files are absent, damaged or of another format."""
+
+
+class DatasetError(ModelError):
+    """A training or evaluation set that cannot be used."""
+
+
+class SimulationError(ModelError):
+    """A simulated sky that cannot be made as asked."""

@@ -1,0 +1,211 @@
+"""From a cutout to the encoder's input: one frozen recipe.
+
+The same object serves training, indexing and querying; it is stored with the
+encoder's weights and is part of the encoder's identity.
+"""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinjet.model.cutout import Cutout
+from twinjet.model.errors import EncoderFileError, NoUsablePixelsError
+
+# 1 / Phi^-1(3/4): standard deviation of Gaussian noise over its median
+# absolute deviation.
+_SIGMA_PER_MAD = 1.482602218505602
+
+# Sources are a few per cent of a cutout: three rounds settle the estimate.
+_CLIP_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The encoder's input and what a user should know of it."""
+
+    image: NDArray[np.float32]
+    """Shape (S, S), float32, 0 (sky) to 1 (brightest pixel of the field)."""
+    noise: float
+    """Standard deviation of the sky, in the cutout's unit; 0 when there is none."""
+    peak_snr: float
+    """Brightest pixel of the field over the noise; infinite without noise."""
+    notes: tuple[str, ...]
+    """In words: scale assumed, field not covered."""
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """Centre, resample, clip at the noise, stretch; always the same shape.
+
+    Attributes
+    ----------
+    size_px
+        Side of the square input.
+    pixel_scale_arcsec
+        Its pixel size; cutouts are resampled to it by their WCS.
+    clip_sigma
+        Pixels below this many standard deviations of the sky become 0, after
+        Slijepcevic et al. (2023, arXiv:2305.16127), who clip at 3.
+    softening
+        Of the asinh stretch of Lupton et al. (1999, AJ 118, 1406), as a part of
+        the peak; 0 leaves the image linear, as in the paper.
+    """
+
+    size_px: int = 80
+    pixel_scale_arcsec: float = 1.8
+    clip_sigma: float = 3.0
+    softening: float = 0.1
+
+    def __call__(
+        self,
+        cutout: Cutout,
+        *,
+        offset_px: tuple[float, float] = (0.0, 0.0),
+        margin_px: int = 0,
+    ) -> Prepared:
+        """Prepare one cutout.
+
+        Parameters
+        ----------
+        cutout
+            Pixels (H, W); NaN counts as sky. Without a pixel scale it is taken at
+            this recipe's, and the notes say so. A picture is not stretched again.
+        offset_px
+            Where the source is, in cutout pixels (x, y) from the image centre.
+        margin_px
+            Extra pixels on each side, for training views that turn the image; the
+            values inside do not depend on it.
+
+        Returns
+        -------
+        Prepared
+            Image (size_px + 2 margin_px) square; 1 is the brightest pixel of the
+            inner field.
+
+        Raises
+        ------
+        NoUsablePixelsError
+            Nothing in the field stands out of the noise.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> pixels = np.zeros((100, 100), np.float32)
+        >>> pixels[48:52, 48:52] = 1
+        >>> Preprocess(size_px=8)(Cutout(pixels)).image.sum()
+        np.float32(16.0)
+        """
+        notes = []
+        scale = cutout.pixel_scale_arcsec
+        if scale is None:
+            scale = (self.pixel_scale_arcsec, self.pixel_scale_arcsec)
+            notes.append(
+                f"no pixel scale: taken at {self.pixel_scale_arcsec:g} arcsec per pixel"
+            )
+        sky, noise = sky_and_noise(cutout.pixels)
+        pixels = np.nan_to_num(cutout.pixels.astype(np.float64) - sky, nan=0.0)
+        side = self.size_px + 2 * margin_px
+        height, width = pixels.shape
+        ratio_x, ratio_y = (self.pixel_scale_arcsec / s for s in scale)
+        rows = _weights(height, side, ratio_y, offset_px[1])
+        columns = _weights(width, side, ratio_x, offset_px[0])
+        image = rows @ pixels @ columns.T  # (side, side)
+        inner = image[margin_px : side - margin_px, margin_px : side - margin_px]
+        peak = float(inner.max())
+        threshold = self.clip_sigma * noise
+        if not cutout.linear:
+            # A picture is cut at white, often below 3 sigma of its visible noise.
+            threshold = min(threshold, peak / 2)
+        if peak <= max(threshold, 0.0):
+            field = self.size_px * self.pixel_scale_arcsec
+            msg = (
+                f"nothing stands out of the noise: the brightest pixel of the central "
+                f"{field:.0f} arcsec is {peak / noise if noise else 0:.1f} times the "
+                f"noise; it must be above {self.clip_sigma:g}"
+            )
+            actual = peak / noise if noise else 0.0
+            raise NoUsablePixelsError(msg, limit=self.clip_sigma, actual=actual)
+        covered = min(width / ratio_x, height / ratio_y) / self.size_px
+        if covered < 0.5:  # noqa: PLR2004 - half: then the sky around is missing
+            notes.append(
+                f"the image covers only {100 * covered:.0f} % of the field that the "
+                f"encoder sees, {self.size_px * self.pixel_scale_arcsec:.0f} arcsec"
+            )
+        image = np.clip((image - threshold) / (peak - threshold), 0.0, 1.0)
+        if cutout.linear and self.softening > 0:
+            image = np.arcsinh(image / self.softening) / math.asinh(1 / self.softening)
+        return Prepared(
+            image=image.astype(np.float32),
+            noise=noise,
+            peak_snr=peak / noise if noise > 0 else math.inf,
+            notes=tuple(notes),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for the encoder card."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Inverse of `to_dict`.
+
+        Raises
+        ------
+        EncoderFileError
+            A field is missing or unknown: the recipe is of another version.
+        """
+        try:
+            return cls(**data)
+        except TypeError as exc:
+            msg = f"not a recipe of this version of Twinjet: {sorted(data)}"
+            raise EncoderFileError(msg) from exc
+
+
+def sky_and_noise(pixels: NDArray[np.float32]) -> tuple[float, float]:
+    """Level and standard deviation of the sky, robust against sources.
+
+    Median and median absolute deviation of the finite pixels, three times without
+    those beyond 3 standard deviations. Both are 0 for a picture whose sky has been
+    blackened.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> noise = np.random.default_rng(1).normal(5, 2, (100, 100)).astype(np.float32)
+    >>> noise[:10, :10] = 1000
+    >>> [round(value, 1) for value in sky_and_noise(noise)]
+    [5.0, 2.0]
+    """
+    values = pixels[np.isfinite(pixels)].astype(np.float64)
+    level = sigma = 0.0
+    for _ in range(_CLIP_ROUNDS):
+        level = float(np.median(values))
+        sigma = _SIGMA_PER_MAD * float(np.median(np.abs(values - level)))
+        if sigma == 0:
+            break
+        values = values[np.abs(values - level) <= 3 * sigma]
+    return level, sigma
+
+
+def _weights(
+    length: int, side: int, ratio: float, offset_px: float
+) -> NDArray[np.float64]:
+    """Matrix (side, length) that resamples an axis about its centre.
+
+    Linear interpolation; where the output is coarser, the triangle widens with
+    it, so that nothing is skipped. Outside the input is sky.
+    """
+    radius = max(1.0, ratio)
+    where = (length - 1) / 2 + offset_px + (np.arange(side) - (side - 1) / 2) * ratio
+    reach = math.ceil(radius)
+    taps = np.floor(where)[:, None] + np.arange(-reach, reach + 2)  # (side, taps)
+    weights = np.maximum(0.0, 1.0 - np.abs(where[:, None] - taps) / radius)
+    weights /= weights.sum(axis=1, keepdims=True)
+    inside = (taps >= 0) & (taps < length)
+    matrix = np.zeros((side, length))
+    rows = np.broadcast_to(np.arange(side)[:, None], taps.shape)
+    np.add.at(matrix, (rows[inside], taps[inside].astype(np.int64)), weights[inside])
+    return matrix
