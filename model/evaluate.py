@@ -146,11 +146,11 @@ def _correct(vectors: NDArray[np.float32], task: Task) -> dict[str, NDArray[Any]
     train, judge = vectors[task.trained], vectors[task.judged]
     known, truth = task.labels[task.trained], task.labels[task.judged]
     nearest = KNeighborsClassifier(NEIGHBOURS, metric="cosine").fit(train, known)
-    # Seven strengths of regularisation, chosen within the training part.
+    # Five strengths of regularisation, chosen within the training part.
     probe = make_pipeline(
         StandardScaler(),
         LogisticRegressionCV(
-            Cs=np.logspace(-5, 1, 7).tolist(),
+            Cs=np.logspace(-4, 0, 5).tolist(),
             cv=5,
             max_iter=2000,
             l1_ratios=(0.0,),

@@ -56,6 +56,8 @@ class Preset:
     """Part of the steps over which the learning rate rises."""
     momentum: float
     """Of the target network at the start."""
+    temperature: float | None = None
+    """None for BYOL, else of MoCo v3."""
     constant_momentum: bool = False
     """Whether it stays so; else it rises to 1."""
 
@@ -92,6 +94,7 @@ PRESETS = {
         weight_decay=1e-5,
         warm_up=0.05,
         momentum=0.99,
+        temperature=0.2,
     ),
 }
 
@@ -164,7 +167,8 @@ def train(
         raise DatasetError(msg, limit=preset.batch, actual=len(images))
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
-    byol = Byol(Backbone(depth=preset.depth, width=preset.width))
+    backbone = Backbone(depth=preset.depth, width=preset.width)
+    byol = Byol(backbone, temperature=preset.temperature)
     byol = byol.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     weights = [p for p in byol.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(
@@ -293,7 +297,7 @@ def _finish(
         views=preset.views,
         weights_sha256="",
         training={
-            "method": "BYOL",
+            "method": "BYOL" if preset.temperature is None else "MoCo v3",
             "images_in_set": len(images),
             "images_seen": preset.images // preset.batch * preset.batch,
             "batch": preset.batch,

@@ -14,6 +14,7 @@ const wider = 4;
 
 let current = readAddress();
 let running = null;
+let shownAddress = null;
 
 function say(text) {
   byId("status").textContent = text;
@@ -40,26 +41,47 @@ async function run({ focus = false, keep = false } = {}) {
   clearProblem();
   closeComparison();
   showProgress(null);
+  shownAddress = location.search;
   writeControls();
-  if (current.kind === "start" || current.kind === "lost") return showStart();
-  document.body.dataset.view = "answer";
-  showWaiting();
-  say("Searching");
+  if (asksNothing()) return showStart();
+  showSearching();
   try {
     const answer = await ask(callFor(current, cutoutOptions()), mine.signal);
     if (mine.signal.aborted) return;
     say(showAnswer(answer));
     showGeneration(answer.generation);
+    nameProperly(answer.query);
     document.title = `${answer.query.source?.source_id ?? "Your cutout"}: twins \u00b7 Twinjet`;
     if (focus) byId("twins-title").focus({ preventScroll: true });
   } catch (error) {
     if (error.name === "AbortError") return;
     endWaiting(keep);
-    if (!keep) byId("start").hidden = false;
+    byId("start").hidden = keep;
+    if (!keep) document.title = "Twinjet";
     fail(error);
   } finally {
     if (!mine.signal.aborted) showProgress(null);
   }
+}
+
+function asksNothing() {
+  return current.kind === "start" || current.kind === "lost";
+}
+
+function showSearching() {
+  document.body.dataset.view = "answer";
+  showWaiting();
+  say("Searching");
+}
+
+/** The service may know the source by a fuller or cleaner name than was typed: the address takes that one. */
+function nameProperly(query) {
+  const id = query.source?.source_id;
+  if (current.kind !== "source" || !id || id === current.id) return;
+  current = { ...current, id };
+  writeAddress(current, { replace: true });
+  shownAddress = location.search;
+  byId("search-box").value = id;
 }
 
 function ask(url, signal) {
@@ -127,6 +149,8 @@ startUploads((file) => search({ kind: "upload", file }));
 onCutoutOptions(() => current.kind === "upload" && run({ keep: true }));
 document.addEventListener("click", onLink);
 window.addEventListener("popstate", () => {
+  // The skip link changes nothing but the fragment. Uploads share one address and differ in their state.
+  if (location.search === shownAddress && !history.state) return;
   current = readAddress();
   run();
 });
@@ -137,6 +161,7 @@ byId("controls").addEventListener("submit", (event) => {
 byId("k").addEventListener("change", () => refine({ k: Number(byId("k").value) }));
 byId("more").addEventListener("click", more);
 byId("export").addEventListener("click", exportShown);
+if (!asksNothing()) showSearching();
 // The columns' units come with the catalogue, so it is asked first; a search goes on without it.
 learnCatalogue().then(
   () => run(),

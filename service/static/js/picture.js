@@ -20,7 +20,7 @@ export function setStretch(name) {
 }
 
 /**
- * Magnify the middle of every cutout; the style sheet scales them, by `data-zoom` of the page.
+ * Magnify the middle of every picture; the style sheet scales them, by `data-zoom` of the page.
  * @param {number} factor
  */
 export function setZoom(factor) {
@@ -32,8 +32,9 @@ export function setZoom(factor) {
 function refresh() {
   for (const image of document.querySelectorAll("img[data-cutout]")) {
     image.src = stretched(image.dataset.cutout, Number(image.dataset.size));
-    const frame = image.parentElement;
-    if (frame.dataset.field) frame.querySelector(".scale").replaceWith(scaleBar(frame.dataset.field / zoom));
+  }
+  for (const frame of document.querySelectorAll(".sky[data-field]")) {
+    frame.querySelector(".scale").replaceWith(scaleBar(frame.dataset.field / zoom));
   }
 }
 
@@ -83,7 +84,7 @@ export function picture(view, { alt, size, eager = false }) {
   frame.append(image);
   if (view.field > 0) {
     frame.dataset.field = view.field;
-    frame.append(scaleBar(view.field / (view.data ? 1 : zoom)));
+    frame.append(scaleBar(view.field / zoom));
   }
   return frame;
 }

@@ -38,7 +38,8 @@ function onSky(ra, dec) {
  * @returns {string}
  */
 export function degrees(ra, dec) {
-  return `${ra.toFixed(5)} ${dec < 0 ? "\u2212" : "+"}${Math.abs(dec).toFixed(5)}`;
+  const count = Math.round(dec * 1e5);
+  return `${((Math.round(ra * 1e5) % 36e6) / 1e5).toFixed(5)} ${sign(count)}${(Math.abs(count) / 1e5).toFixed(5)}`;
 }
 
 /**
@@ -49,8 +50,12 @@ export function degrees(ra, dec) {
  */
 export function clock(ra, dec) {
   const centiseconds = Math.round((ra / 15) * 360000) % 8640000;
-  const tenths = Math.round(Math.abs(dec) * 36000);
-  return `${sixties(centiseconds, 100)} ${dec < 0 ? "\u2212" : "+"}${sixties(tenths, 10)}`;
+  const tenths = Math.round(dec * 36000);
+  return `${sixties(centiseconds, 100)} ${sign(tenths)}${sixties(Math.abs(tenths), 10)}`;
+}
+
+function sign(count) {
+  return count < 0 ? "\u2212" : "+";
 }
 
 function sixties(count, parts) {

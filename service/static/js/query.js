@@ -7,6 +7,9 @@ import { clock, degrees, typed } from "./position.js";
 
 const pictureSize = 600;
 
+// Below five times the noise a peak is no detection by the usual count.
+const faintSnr = 5;
+
 /**
  * What the query looks like, for its panel and for comparisons.
  * @param {Object} query as the service repeats it
@@ -29,8 +32,7 @@ export function showQuery(panel, query) {
   const uploaded = query.kind === "upload";
   const ra = source?.ra ?? query.ra;
   const dec = source?.dec ?? query.dec;
-  const path = source ? sourcePath(source.source_id) : null;
-  const links = path && { self: path, cutout_fits: `${path}/cutout.fits`, cutout_png: `${path}/cutout.png` };
+  const links = query.links ?? (source && { self: sourcePath(source.source_id) });
   fill(
     panel,
     picture(view, { alt: `Radio picture of the query, ${title}`, size: pictureSize, eager: true }),
@@ -41,6 +43,7 @@ export function showQuery(panel, query) {
       element("h2", { "data-testid": "query-title" }, title),
       Number.isFinite(ra) && Number.isFinite(dec) ? positionList(ra, dec) : null,
       ...(query.notes ?? []).map((note) => element("p", { class: "note", "data-testid": "note" }, note)),
+      Number.isFinite(query.peak_snr) ? element("p", { class: "note", "data-testid": "peak-snr" }, brightness(query.peak_snr)) : null,
       uploaded
         ? element("p", { class: "note quiet" }, "The picture is as the encoder saw it. Uploads are not kept: this page's address cannot be shared.")
         : null,
@@ -50,6 +53,11 @@ export function showQuery(panel, query) {
         : null,
     ),
   );
+}
+
+function brightness(snr) {
+  const fact = `Brightest pixel: ${snr < 100 ? snr.toFixed(1) : Math.round(snr)} times the noise.`;
+  return snr < faintSnr ? `${fact} This is faint: the shape that was compared may be noise.` : fact;
 }
 
 function kicker(query) {

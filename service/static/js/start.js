@@ -17,7 +17,6 @@ export async function learnCatalogue() {
   simulated = sources.some(({ source }) => isSimulated(source));
   learnColumns(columns);
   fill(byId("examples"), ...sources.map(exampleCard));
-  byId("start-title").textContent = sources.length ? "Or start from one of these" : "The catalogue is empty";
   showGeneration(generation);
   showColumns();
 }

@@ -1,0 +1,302 @@
+"""A catalogue: which sources exist, where they are, what was measured of them."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+
+import astropy.units as u
+from astropy.coordinates import Angle
+
+from twinjet.index.errors import CatalogueColumnError, CatalogueError
+from twinjet.index.source import Column, Source, Value
+from twinjet.index.tables import Field, RawTable, read_table
+
+# Names under which catalogues write what every source has, in order of preference.
+ALIASES: Mapping[str, tuple[str, ...]] = {
+    "source_id": ("source_id", "sourceid", "id", "name", "source_name", "rgzid", "rgz_name", "objid", "designation", "main_id", "catid"),
+    "ra": ("ra", "ra_deg", "raj2000", "_raj2000", "ra_icrs", "s_ra", "radio_ra", "radio.ra", "_ra", "radeg"),
+    "dec": ("dec", "dec_deg", "dej2000", "decj2000", "_dej2000", "_decj2000", "de_icrs", "dec_icrs", "s_dec", "radio_dec", "radio.dec", "_de", "decdeg", "dedeg"),
+    "cutout": ("cutout", "cutout_path", "file", "filename", "file_name", "path", "image"),
+    "survey": ("survey", "survey_name", "telescope"),
+}  # fmt: skip
+
+_NEEDED = ("source_id", "ra", "dec")
+
+MAX_ID_LENGTH = 200
+
+# Spellings of "no value" in text tables.
+_EMPTY = {"", "nan", "null", "none", "--", "n/a", "na"}
+
+_TRUTH = {"true": True, "false": False}
+
+Kind = Literal["number", "text", "boolean"]
+
+
+@dataclass(frozen=True)
+class RowProblem:
+    """A row or a cutout that cannot be used."""
+
+    line: int | None
+    """Line of a CSV, or row from 1; None for what is no row."""
+    source_id: str | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Sources, the columns that they have, and what was left out."""
+
+    name: str
+    sources: list[Source]
+    columns: tuple[Column, ...]
+    problems: tuple[RowProblem, ...]
+    digest: str
+    """SHA-256 of sources and columns, in hexadecimal."""
+
+
+def read_catalogue(
+    path: Path,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    name: str | None = None,
+) -> Catalogue:
+    """Read a catalogue: CSV, TSV, VOTable, FITS table or Parquet, gzipped or not.
+
+    Rows without an ID, with one that came before, or without a position on the sky
+    are left out and reported; all columns that are not ID, position, cutout or
+    survey are kept as measured columns.
+
+    Parameters
+    ----------
+    path
+        The file.
+    mapping
+        Column of the file for ``source_id``, ``ra``, ``dec``, ``cutout`` or
+        ``survey``, where it has none of the usual names.
+    name
+        Of the catalogue; the file's when None.
+
+    Raises
+    ------
+    CatalogueFormatError
+        The file cannot be read as a table.
+    CatalogueColumnError
+        ID or position have no column, or a mapped column is not there.
+    CatalogueError
+        Not one row can be used.
+    """
+    table = read_table(path)
+    places = _places(table.fields, mapping or {}, path)
+    return _catalogue(name or path.name.partition(".")[0], table, places, path)
+
+
+def make_catalogue(
+    name: str,
+    sources: list[Source],
+    columns: Sequence[Column],
+    problems: Sequence[RowProblem],
+) -> Catalogue:
+    """A catalogue with its digest."""
+    digest = sha256(repr(tuple(columns)).encode())
+    for source in sources:
+        digest.update(repr(source).encode())
+    return Catalogue(
+        name, sources, tuple(columns), tuple(problems), digest.hexdigest()
+    )
+
+
+def _places(
+    fields: Sequence[Field], mapping: Mapping[str, str], path: Path
+) -> dict[str, int]:
+    """Index of the column for each word of ours."""
+    unknown = sorted(set(mapping) - set(ALIASES))
+    if unknown:
+        msg = f"cannot map {', '.join(unknown)}; there are {', '.join(ALIASES)}"
+        raise CatalogueColumnError(msg, parameter=unknown[0])
+    names = [field.name for field in fields]
+    lower = [name.lower() for name in names]
+    places: dict[str, int] = {}
+    for word, aliases in ALIASES.items():
+        if word in mapping:
+            if mapping[word] not in names:
+                msg = (
+                    f"{path} has no column {mapping[word]!r} for {word}; "
+                    f"it has {', '.join(names)}"
+                )
+                raise CatalogueColumnError(msg, parameter=word, actual=mapping[word])
+            places[word] = names.index(mapping[word])
+            continue
+        found = next((alias for alias in aliases if alias in lower), None)
+        if found is not None:
+            places[word] = lower.index(found)
+    for word in _NEEDED:
+        if word not in places:
+            msg = (
+                f"{path} has no column for {word}; it has {', '.join(names)}; "
+                f"name it: --map {word}=COLUMN"
+            )
+            raise CatalogueColumnError(msg, parameter=word)
+    return places
+
+
+def _catalogue(
+    name: str, table: RawTable, places: Mapping[str, int], path: Path
+) -> Catalogue:
+    measured = [
+        (i, safe)
+        for i, safe in enumerate(_safe_names(table.fields))
+        if i not in places.values()
+    ]
+    kinds = {i: _kind(values[i] for _, values in table.rows if i < len(values)) for i, _ in measured}
+    units = {word: table.fields[places[word]].unit for word in ("ra", "dec")}
+    sources: list[Source] = []
+    problems: list[RowProblem] = []
+    seen: dict[str, int] = {}
+    for line, values in table.rows:
+        source_id = _text(values, places["source_id"])
+        try:
+            if len(values) != len(table.fields):
+                msg = f"{len(values)} values where there are {len(table.fields)} columns"
+                raise ValueError(msg)  # noqa: TRY301 - reported like every other fault
+            source = Source(
+                source_id=_checked_id(source_id, seen),
+                ra=_angle(values[places["ra"]], "ra", units["ra"]),
+                dec=_angle(values[places["dec"]], "dec", units["dec"]),
+                survey=_text(values, places.get("survey")),
+                cutout=_text(values, places.get("cutout")),
+                columns={safe: _value(values[i], kinds[i]) for i, safe in measured},
+            )
+        except ValueError as exc:
+            problems.append(RowProblem(line, source_id, f"line {line}: {exc}"))
+            continue
+        for column, value in source.columns.items():
+            if isinstance(value, float) and math.isinf(value):
+                reason = f"line {line}: {column} is infinite and was left out"
+                problems.append(RowProblem(line, source_id, reason))
+                source.columns[column] = None  # type: ignore[index]
+        seen[source.source_id] = line
+        sources.append(source)
+    if not sources:
+        first = problems[0].reason if problems else "it has no rows"
+        msg = f"no row of {path} can be used; {first}"
+        raise CatalogueError(msg)
+    columns = [
+        Column(safe, table.fields[i].unit or _unit_of(safe), kinds[i], table.fields[i].description, table.fields[i].ucd)
+        for i, safe in measured
+    ]
+    return make_catalogue(name, sources, columns, problems)
+
+
+def _checked_id(source_id: str | None, seen: Mapping[str, int]) -> str:
+    if source_id is None:
+        msg = "it has no source_id"
+        raise ValueError(msg)
+    if len(source_id) > MAX_ID_LENGTH:
+        msg = f"its source_id has {len(source_id)} characters; at most {MAX_ID_LENGTH}"
+        raise ValueError(msg)
+    if not source_id.isprintable():
+        msg = f"its source_id {source_id!r} has control characters"
+        raise ValueError(msg)
+    if source_id in seen:
+        msg = f"source_id {source_id!r} came before, in line {seen[source_id]}"
+        raise ValueError(msg)
+    return source_id
+
+
+def _angle(value: Any, word: str, unit: str | None) -> float:
+    """ICRS degrees of a cell, by its unit or the way that it is written."""
+    if value is None or (isinstance(value, str) and value.strip().lower() in _EMPTY):
+        msg = f"{word} is missing"
+        raise ValueError(msg)
+    try:
+        degrees = float(value)
+        if unit is not None:
+            degrees = float((degrees * u.Unit(unit)).to_value(u.deg))
+    except ValueError:
+        hours = word == "ra" and not re.search(r"[d°]", str(value))
+        try:
+            degrees = float(Angle(str(value), unit=u.hourangle if hours else u.deg).deg)
+        except (ValueError, TypeError) as exc:
+            msg = f"{word} {value!r} is no angle"
+            raise ValueError(msg) from exc
+    except (TypeError, u.UnitConversionError) as exc:
+        msg = f"{word} {value!r} is no angle in {unit or 'degrees'}"
+        raise ValueError(msg) from exc
+    low, high = (0, 360) if word == "ra" else (-90, 90)
+    if not low <= degrees <= high:
+        msg = f"{word} is {degrees:g} degrees; it must be {low} to {high}"
+        raise ValueError(msg)
+    return degrees % 360 if word == "ra" else degrees
+
+
+def _text(values: Sequence[Any], place: int | None) -> str | None:
+    if place is None or place >= len(values) or values[place] is None:
+        return None
+    text = str(values[place]).strip()
+    return text or None
+
+
+def _kind(values: Any) -> Kind:
+    """What all values of a column are; text when they are not of one kind."""
+    kinds = {_kind_of(value) for value in values} - {None}
+    if kinds == {"number"}:
+        return "number"
+    return "boolean" if kinds == {"boolean"} else "text"
+
+
+def _kind_of(value: Any) -> Kind | None:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    text = str(value).strip().lower()
+    if value is None or text in _EMPTY:
+        return None
+    if text in _TRUTH:
+        return "boolean"
+    try:
+        float(text)
+    except ValueError:
+        return "text"
+    # An underscore is no part of a number in a table, though it is in Python.
+    return "text" if "_" in text else "number"
+
+
+def _value(value: Any, kind: Kind) -> Value:
+    text = str(value).strip()
+    if value is None or text.lower() in _EMPTY:
+        return None
+    if kind == "boolean":
+        return value if isinstance(value, bool) else _TRUTH[text.lower()]
+    if kind == "text":
+        return text
+    number = float(value)
+    if number.is_integer() and abs(number) < 2**53 and isinstance(value, int | str):
+        return int(number) if re.fullmatch(r"[+-]?\d+", text) else number
+    return number
+
+
+def _safe_names(fields: Sequence[Field]) -> list[str]:
+    """Lower snake case, unique, as filters write them."""
+    names: list[str] = []
+    for field in fields:
+        safe = re.sub(r"\W+", "_", field.name.lower(), flags=re.ASCII).strip("_")
+        safe = safe if safe and not safe[0].isdigit() else f"c_{safe}"
+        taken = {*names, "source_id", "ra", "dec", "survey"}
+        base, number = safe, 2
+        while safe in taken:
+            safe, number = f"{base}_{number}", number + 1
+        names.append(safe)
+    return names
+
+
+def _unit_of(name: str) -> str | None:
+    """Unit that the end of a name tells."""
+    for ending, unit in (("_arcsec", "arcsec"), ("_deg", "deg"), ("_mjy", "mJy"), ("_jy_beam", "Jy/beam"), ("_mjy_beam", "mJy/beam"), ("_jy", "Jy")):
+        if name.endswith(ending):
+            return unit
+    return None

@@ -1,0 +1,81 @@
+"""The engine of the metadata store and its migrations."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+
+from twinjet.index.errors import StoreError
+
+# A writer waits so long for another before it gives up.
+_BUSY_MS = 30_000
+
+# Any number, the same for every Twinjet: the key of PostgreSQL's advisory lock.
+_MIGRATION_LOCK = 0x7714_1E7
+
+
+def create_engine(url: str) -> sa.Engine:
+    """Make the engine for a SQLAlchemy URL.
+
+    On SQLite: write-ahead log, so that readers and the writer do not wait for one
+    another; transactions with the option ``twinjet_write`` take the write lock at
+    their start, since one that turns from reading to writing can fail however long
+    it waits.
+
+    Raises
+    ------
+    StoreError
+        The URL cannot be understood, or its driver is not installed.
+    """
+    try:
+        engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    except (SQLAlchemyError, ImportError) as exc:
+        msg = f"the database URL cannot be used: {exc}"
+        raise StoreError(msg) from exc
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _configure)
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+def upgrade(engine: sa.Engine) -> None:
+    """Bring the tables to this version; safe when several processes start at once.
+
+    Raises
+    ------
+    StoreError
+        The database cannot be reached or changed.
+    """
+    config = AlembicConfig()
+    config.set_main_option("script_location", "twinjet.index:migrations")
+    config.set_main_option("path_separator", "os")
+    try:
+        with engine.execution_options(twinjet_write=True).begin() as connection:
+            if connection.dialect.name == "postgresql":
+                lock = sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)
+                connection.execute(sa.select(lock))
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    except SQLAlchemyError as exc:
+        msg = f"the metadata store cannot be brought to this version: {exc}"
+        raise StoreError(msg) from exc
+
+
+def _configure(connection: Any, _record: Any) -> None:
+    # The driver would begin transactions by itself, and never at once for writing.
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        f"busy_timeout = {_BUSY_MS}",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: sa.Connection) -> None:
+    write = connection.get_execution_options().get("twinjet_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

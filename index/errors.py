@@ -1,0 +1,159 @@
+"""What can be wrong with catalogues, queries and generations.
+
+::
+
+    TwinjetIndexError
+    ├── CatalogueError              a catalogue that cannot be used at all
+    │   ├── CatalogueFormatError    not a table that is read
+    │   └── CatalogueColumnError    a needed column is missing or unknown
+    ├── CutoutUnavailableError      no such cutout, or it cannot be read
+    ├── UnknownSourceError
+    ├── UnknownGenerationError
+    ├── UnknownEncoderError
+    ├── NoSourceAtPositionError
+    ├── InvalidQueryError           a parameter out of bounds
+    │   └── FilterError             a filter that cannot be understood
+    ├── NoGenerationError           nothing has been published
+    ├── GenerationDamagedError      files are not what was published
+    ├── EncoderMismatchError        index and encoder do not belong together
+    ├── BuildInProgressError        another build holds the home
+    ├── TooManyFailuresError        most cutouts could not be embedded
+    └── StoreError                  the metadata store cannot be used
+"""
+
+
+class TwinjetIndexError(Exception):
+    """Base of all errors of `twinjet.index`.
+
+    Parameters
+    ----------
+    message
+        What was wrong, its value, and what would be right.
+    parameter
+        Name of the parameter or column at fault.
+    limit
+        The bound that was passed, when there is one.
+    actual
+        The value that passed it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        parameter: str | None = None,
+        limit: float | str | None = None,
+        actual: float | str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.parameter = parameter
+        self.limit = limit
+        self.actual = actual
+
+
+class CatalogueError(TwinjetIndexError):
+    """A catalogue that cannot be used at all."""
+
+
+class CatalogueFormatError(CatalogueError):
+    """Not a table that is read, or a damaged one."""
+
+
+class CatalogueColumnError(CatalogueError):
+    """A needed column is missing, or a mapped one is not there."""
+
+
+class CutoutUnavailableError(TwinjetIndexError):
+    """No such cutout, or it cannot be read."""
+
+
+class UnknownSourceError(TwinjetIndexError):
+    """No such source in this generation."""
+
+    def __init__(self, source_id: str) -> None:
+        shown = source_id if len(source_id) <= 100 else source_id[:100] + "…"  # noqa: PLR2004 - a line
+        super().__init__(
+            f"no source {shown!r} in this index; `GET /sources?name=` finds near ones",
+            parameter="source_id",
+            actual=shown,
+        )
+
+
+class UnknownGenerationError(TwinjetIndexError):
+    """No generation of this number."""
+
+
+class UnknownEncoderError(TwinjetIndexError):
+    """No encoder of this identity."""
+
+
+class NoSourceAtPositionError(TwinjetIndexError):
+    """No source within the radius of a position."""
+
+    def __init__(self, ra: float, dec: float, radius_arcsec: float) -> None:
+        super().__init__(
+            f"no source within {radius_arcsec:g} arcsec of RA {ra:.5f}, "
+            f"Dec {dec:+.5f}; try a larger radius_arcsec",
+            parameter="radius_arcsec",
+            actual=radius_arcsec,
+        )
+
+
+class InvalidQueryError(TwinjetIndexError):
+    """A parameter of a search that is out of bounds."""
+
+
+class FilterError(InvalidQueryError):
+    """A filter that cannot be understood.
+
+    Parameters
+    ----------
+    message
+        What was expected.
+    position
+        Offset of the fault in the text, from 0.
+    """
+
+    def __init__(self, message: str, *, position: int | None = None) -> None:
+        super().__init__(message, parameter="where")
+        self.position = position
+
+
+class NoGenerationError(TwinjetIndexError):
+    """Nothing has been published yet."""
+
+
+class GenerationDamagedError(TwinjetIndexError):
+    """A generation's files are not what was published."""
+
+
+class EncoderMismatchError(TwinjetIndexError):
+    """The index was made by another encoder than the one that is loaded."""
+
+    def __init__(self, encoder: str, index: str) -> None:
+        super().__init__(
+            f"the index was made by encoder {index}, this service has {encoder}: "
+            "similarities between them mean nothing; re-index or load the other",
+            limit=index,
+            actual=encoder,
+        )
+
+
+class BuildInProgressError(TwinjetIndexError):
+    """Another build is at work in this home."""
+
+
+class TooManyFailuresError(TwinjetIndexError):
+    """More cutouts failed than may."""
+
+    def __init__(self, failed: int, total: int, limit: float, example: str) -> None:
+        super().__init__(
+            f"{failed} of {total} sources could not be embedded, more than the "
+            f"{100 * limit:.0f} % that may fail; the last one: {example}",
+            limit=limit,
+            actual=failed / total if total else 1.0,
+        )
+
+
+class StoreError(TwinjetIndexError):
+    """The metadata store cannot be used."""

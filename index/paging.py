@@ -1,0 +1,103 @@
+"""Pages of sources in a stable order, by key and not by count.
+
+A token holds the sort and the last source's place in it, so that a page takes the
+same time wherever it is.
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from twinjet.index.errors import FilterError, InvalidQueryError
+from twinjet.index.schema import SourceRow
+from twinjet.index.source import Column
+from twinjet.index.where import column_expression
+
+_DEFAULT_SORT = "source_id"
+
+
+def page_of(
+    session: Session,
+    query: sa.Select[tuple[SourceRow]],
+    columns: Sequence[Column],
+    *,
+    sort: str | None,
+    after: str | None,
+    limit: int,
+) -> tuple[list[SourceRow], str | None]:
+    """Rows of one page and the token of the next, None at the end.
+
+    Parameters
+    ----------
+    session
+        To ask.
+    query
+        Which sources.
+    columns
+        Measured columns that the generation has.
+    sort
+        A column, with ``-`` before it for descending; missing values come last.
+    after
+        Token of the page before.
+    limit
+        Rows of a page.
+
+    Raises
+    ------
+    InvalidQueryError
+        No such column, or the token is not one for this sort.
+    """
+    sort = sort or _DEFAULT_SORT
+    descending = sort.startswith("-")
+    try:
+        value, _ = column_expression(sort.removeprefix("-"), columns)
+    except FilterError as exc:
+        raise InvalidQueryError(str(exc), parameter="sort", actual=sort) from None
+    missing = sa.case((value.is_(None), 1), else_=0)
+    if after is not None:
+        query = query.where(_beyond(_decode(after, sort), value, missing, descending))
+    order = value.desc() if descending else value.asc()
+    rows = session.execute(
+        query.add_columns(value).order_by(missing, order, SourceRow.row).limit(limit + 1)
+    ).all()
+    page = rows[:limit]
+    token = None
+    if len(rows) > limit:
+        last, last_value = page[-1]
+        token = _encode(sort, last_value, last.row)
+    return [row for row, _ in page], token
+
+
+def _beyond(
+    last: tuple[Any, int], value: Any, missing: Any, descending: bool  # noqa: FBT001
+) -> sa.ColumnElement[bool]:
+    """Sources after the last one of the page before."""
+    last_value, last_row = last
+    later = SourceRow.row > last_row
+    if last_value is None:
+        return sa.and_(missing == 1, later)
+    further = value < last_value if descending else value > last_value
+    return sa.or_(missing == 1, further, sa.and_(value == last_value, later))
+
+
+def _encode(sort: str, value: Any, row: int) -> str:
+    text = json.dumps([sort, value, row], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _decode(token: str, sort: str) -> tuple[Any, int]:
+    try:
+        padded = token + "=" * (-len(token) % 4)
+        made_for, value, row = json.loads(base64.b64decode(padded, b"-_", validate=True))
+        good = made_for == sort and type(row) is int and 0 <= row < 2**63
+        good = good and (value is None or isinstance(value, str | int | float))
+    except (ValueError, TypeError):
+        good = False
+    if not good:
+        msg = "not a token of a page in this order; take it from `next`"
+        raise InvalidQueryError(msg, parameter="after", actual=token[:50])
+    return value, row

@@ -1,0 +1,41 @@
+"""What is known of a catalogued source."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A measured column of a catalogue."""
+
+    name: str
+    """Lower snake case, as filters write it."""
+    unit: str | None = None
+    """As the catalogue writes it."""
+    kind: Literal["number", "text", "boolean"] = "number"
+    """What its values are."""
+    description: str | None = None
+    """In words, when the catalogue has it."""
+    ucd: str | None = None
+    """Unified content descriptor, when the catalogue has it."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A catalogued object."""
+
+    source_id: str
+    """A key; never a coordinate, whatever it looks like."""
+    ra: float
+    """ICRS degrees, 0 to 360."""
+    dec: float
+    """ICRS degrees, -90 to 90."""
+    survey: str | None = None
+    """Survey or facility of the pixels."""
+    cutout: str | None = None
+    """Name of its pixels within the provider."""
+    columns: Mapping[str, Value] = field(default_factory=dict)
+    """Measured columns; None where a value is missing."""

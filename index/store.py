@@ -1,0 +1,400 @@
+"""Sources and generations in SQL; SQLite on one machine, PostgreSQL beyond."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from twinjet.index.errors import (
+    StoreError,
+    UnknownGenerationError,
+    UnknownSourceError,
+)
+from twinjet.index.names import source_key
+from twinjet.index.paging import page_of
+from twinjet.index.schema import GenerationRow, PublicationRow, SourceRow
+from twinjet.index.sky import (
+    chord_of,
+    cone_ranges,
+    healpix_cells,
+    separation_arcsec,
+    unit_vectors,
+)
+from twinjet.index.source import Column, Source
+from twinjet.index.where import parse_where
+
+# Parameters of one statement; SQLite takes 32,766.
+_BLOCK = 1000
+
+READY = "ready"
+BUILDING = "building"
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One build of the index, as the store knows it."""
+
+    number: int
+    state: str
+    """``building`` or ``ready``."""
+    encoder_id: str
+    catalogue_name: str
+    catalogue_digest: str
+    source_count: int
+    folder: str
+    """Name of its folder, when it is ready."""
+    columns: tuple[Column, ...]
+    """Measured columns of its sources."""
+    created_at: datetime
+    published_at: datetime | None
+    """The last time it became the current one."""
+
+
+class SourceStore:
+    """Sources of every generation.
+
+    Parameters
+    ----------
+    engine
+        From `twinjet.index.database.create_engine`, migrated.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._writer = engine.execution_options(twinjet_write=True)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    # Generations
+
+    def begin_generation(
+        self,
+        *,
+        encoder_id: str,
+        catalogue_name: str,
+        catalogue_digest: str,
+        columns: Sequence[Column],
+    ) -> int:
+        """Register a build that starts; returns its number."""
+        with Session(self._writer) as session, session.begin():
+            last = session.scalar(sa.select(sa.func.max(GenerationRow.number))) or 0
+            row = GenerationRow(
+                number=last + 1,
+                state=BUILDING,
+                encoder_id=encoder_id,
+                catalogue_name=catalogue_name,
+                catalogue_digest=catalogue_digest,
+                columns=[asdict(column) for column in columns],
+                created_at=datetime.now(UTC),
+            )
+            session.add(row)
+            return row.number
+
+    def add_sources(
+        self, number: int, first_row: int, sources: Sequence[Source]
+    ) -> None:
+        """Add sources of a build, whose rows follow one another from `first_row`."""
+        ra = np.array([source.ra for source in sources])
+        dec = np.array([source.dec for source in sources])
+        vectors, cells = unit_vectors(ra, dec).tolist(), healpix_cells(ra, dec).tolist()
+        rows = [
+            {
+                "generation": number,
+                "row": first_row + place,
+                "source_id": source.source_id,
+                "source_key": source_key(source.source_id),
+                "ra": source.ra,
+                "dec": source.dec,
+                "x": vector[0],
+                "y": vector[1],
+                "z": vector[2],
+                "healpix": cell,
+                "survey": source.survey,
+                "cutout": source.cutout,
+                "columns": dict(source.columns),
+            }
+            for place, (source, vector, cell) in enumerate(
+                zip(sources, vectors, cells, strict=True)
+            )
+        ]
+        with self._writer.begin() as connection:
+            connection.execute(sa.insert(SourceRow), rows)
+
+    def finish_generation(
+        self, number: int, *, source_count: int, folder: str
+    ) -> None:
+        """A build is whole and may be published.
+
+        Raises
+        ------
+        StoreError
+            The rows of its sources are not as many as they should be.
+        """
+        with Session(self._writer) as session, session.begin():
+            held = session.scalar(_count(number))
+            if held != source_count:
+                msg = f"generation {number} has {held} sources, not {source_count}"
+                raise StoreError(msg, limit=source_count, actual=held)
+            row = session.get_one(GenerationRow, number)
+            row.state, row.source_count, row.folder = READY, source_count, folder
+
+    def publish(self, number: int) -> None:
+        """Make a generation the current one: one row in one transaction.
+
+        Raises
+        ------
+        UnknownGenerationError
+            There is none of this number, or it is not ready.
+        """
+        with Session(self._writer) as session, session.begin():
+            row = session.get(GenerationRow, number)
+            if row is None or row.state != READY:
+                msg = f"generation {number} is not ready to be published"
+                raise UnknownGenerationError(msg, actual=number)
+            session.add(
+                PublicationRow(generation=number, published_at=datetime.now(UTC))
+            )
+
+    def current(self) -> Generation | None:
+        """The generation that was published last."""
+        last = (
+            sa.select(PublicationRow.generation)
+            .order_by(PublicationRow.id.desc())
+            .limit(1)
+        )
+        with Session(self._engine) as session:
+            number = session.scalar(last)
+        return None if number is None else self.generation(number)
+
+    def generations(self) -> list[Generation]:
+        """All of them, the latest first."""
+        published = dict(self._published())
+        with Session(self._engine) as session:
+            rows = session.scalars(
+                sa.select(GenerationRow).order_by(GenerationRow.number.desc())
+            )
+            return [_generation(row, published.get(row.number)) for row in rows]
+
+    def generation(self, number: int) -> Generation:
+        """One generation.
+
+        Raises
+        ------
+        UnknownGenerationError
+            There is none of this number.
+        """
+        published = dict(self._published(number))
+        with Session(self._engine) as session:
+            row = session.get(GenerationRow, number)
+            if row is None:
+                msg = f"no generation {number}"
+                raise UnknownGenerationError(msg, actual=number)
+            return _generation(row, published.get(number))
+
+    def drop_generation(self, number: int) -> None:
+        """Remove a generation and its sources.
+
+        Raises
+        ------
+        StoreError
+            It is the current one.
+        """
+        current = self.current()
+        if current is not None and current.number == number:
+            msg = f"generation {number} is the current one and stays"
+            raise StoreError(msg, actual=number)
+        with Session(self._writer) as session, session.begin():
+            for table, key in (
+                (SourceRow, SourceRow.generation),
+                (PublicationRow, PublicationRow.generation),
+                (GenerationRow, GenerationRow.number),
+            ):
+                session.execute(sa.delete(table).where(key == number))
+
+    # Sources
+
+    def row_of(self, number: int, source_id: str) -> tuple[int, Source]:
+        """Row and source of an ID, exact or in another spelling of the same name.
+
+        Raises
+        ------
+        UnknownSourceError
+            There is none.
+        """
+        of_generation = sa.select(SourceRow).where(SourceRow.generation == number)
+        exact = of_generation.where(SourceRow.source_id == source_id)
+        alike = of_generation.where(SourceRow.source_key == source_key(source_id))
+        with Session(self._engine) as session:
+            for query in (exact, alike.order_by(SourceRow.row)):
+                # NUL is no part of a name, and PostgreSQL refuses it.
+                row = None if "\0" in source_id else session.scalars(query).first()
+                if row is not None:
+                    return row.row, _source(row)
+        raise UnknownSourceError(source_id)
+
+    def sources_by_row(self, number: int, rows: Sequence[int]) -> list[Source]:
+        """Sources of rows, in the order asked."""
+        found: dict[int, Source] = {}
+        with Session(self._engine) as session:
+            for start in range(0, len(rows), _BLOCK):
+                query = sa.select(SourceRow).where(
+                    SourceRow.generation == number,
+                    SourceRow.row.in_(rows[start : start + _BLOCK]),
+                )
+                found |= {row.row: _source(row) for row in session.scalars(query)}
+        return [found[row] for row in rows]
+
+    def cone(
+        self,
+        number: int,
+        ra: float,
+        dec: float,
+        radius_arcsec: float,
+        *,
+        limit: int,
+        where: str | None = None,
+    ) -> list[tuple[int, Source, float]]:
+        """Row, source and separation in arcsec of those in a cone, nearest first."""
+        inside, chord_squared = _cone(ra, dec, radius_arcsec)
+        query = (
+            sa.select(SourceRow, chord_squared)
+            .where(SourceRow.generation == number, inside)
+            .order_by(chord_squared, SourceRow.row)
+            .limit(limit)
+        )
+        if where is not None:
+            query = query.where(parse_where(where, self.generation(number).columns))
+        with Session(self._engine) as session:
+            return [
+                (row.row, _source(row), separation_arcsec(squared))
+                for row, squared in session.execute(query)
+            ]
+
+    def select_rows(
+        self,
+        number: int,
+        *,
+        where: str | None = None,
+        region: tuple[float, float, float] | None = None,
+    ) -> NDArray[np.int64]:
+        """Rows, ascending, that pass a filter and lie in (ra, dec, radius_deg)."""
+        query = sa.select(SourceRow.row).where(SourceRow.generation == number)
+        if where is not None:
+            query = query.where(parse_where(where, self.generation(number).columns))
+        if region is not None:
+            ra, dec, radius_deg = region
+            query = query.where(_cone(ra, dec, radius_deg * 3600)[0])
+        with self._engine.connect() as connection:
+            rows = connection.scalars(query.order_by(SourceRow.row)).all()
+        return np.array(rows, dtype=np.int64)
+
+    def page(
+        self,
+        number: int,
+        *,
+        where: str | None = None,
+        sort: str | None = None,
+        after: str | None = None,
+        limit: int,
+    ) -> tuple[list[Source], str | None]:
+        """Some sources and the token of the next page; see `twinjet.index.paging`.
+
+        Raises
+        ------
+        InvalidQueryError, FilterError
+            The filter, the column to sort by or the token is not understood.
+        """
+        columns = self.generation(number).columns
+        query = sa.select(SourceRow).where(SourceRow.generation == number)
+        if where is not None:
+            query = query.where(parse_where(where, columns))
+        with Session(self._engine) as session:
+            rows, token = page_of(
+                session, query, columns, sort=sort, after=after, limit=limit
+            )
+            return [_source(row) for row in rows], token
+
+    def containing(self, number: int, text: str, limit: int) -> list[Source]:
+        """Sources whose name contains a text, in any spelling, shortest first."""
+        key = source_key(text)
+        if not key or "\0" in key:
+            return []
+        query = (
+            sa.select(SourceRow)
+            .where(
+                SourceRow.generation == number,
+                SourceRow.source_key.contains(key, autoescape=True),
+            )
+            .order_by(sa.func.length(SourceRow.source_key), SourceRow.source_id)
+            .limit(limit)
+        )
+        with Session(self._engine) as session:
+            return [_source(row) for row in session.scalars(query)]
+
+    def count(self, number: int) -> int:
+        """How many sources a generation has."""
+        with Session(self._engine) as session:
+            return session.scalar(_count(number)) or 0
+
+    def _published(self, number: int | None = None) -> list[tuple[int, datetime]]:
+        """Generation and time of publication, in order."""
+        query = sa.select(PublicationRow).order_by(PublicationRow.id)
+        if number is not None:
+            query = query.where(PublicationRow.generation == number)
+        with Session(self._engine) as session:
+            return [(p.generation, p.published_at) for p in session.scalars(query)]
+
+
+def _count(number: int) -> sa.Select[tuple[int]]:
+    query = sa.select(sa.func.count()).select_from(SourceRow)
+    return query.where(SourceRow.generation == number)
+
+
+def _cone(
+    ra: float, dec: float, radius_arcsec: float
+) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[float]]:
+    """Whether a source is in a cone, and the square of its chord to the centre."""
+    x, y, z = unit_vectors(ra, dec)[0].tolist()
+    dx, dy, dz = SourceRow.x - x, SourceRow.y - y, SourceRow.z - z
+    chord_squared = dx * dx + dy * dy + dz * dz
+    # Rounding of the vectors, 1e-16, is 0.00003 arcsec: within even for radius 0.
+    inside = chord_squared <= chord_of(radius_arcsec) ** 2 + 1e-30  # noqa: PLR2004
+    cells = sa.or_(
+        *(
+            SourceRow.healpix.between(first, last)
+            for first, last in cone_ranges(ra, dec, radius_arcsec)
+        )
+    )
+    return sa.and_(cells, inside), chord_squared
+
+
+def _source(row: SourceRow) -> Source:
+    return Source(
+        source_id=row.source_id,
+        ra=row.ra,
+        dec=row.dec,
+        survey=row.survey,
+        cutout=row.cutout,
+        columns=row.columns,
+    )
+
+
+def _generation(row: GenerationRow, published_at: datetime | None) -> Generation:
+    return Generation(
+        number=row.number,
+        state=row.state,
+        encoder_id=row.encoder_id,
+        catalogue_name=row.catalogue_name,
+        catalogue_digest=row.catalogue_digest,
+        source_count=row.source_count,
+        folder=row.folder,
+        columns=tuple(Column(**column) for column in row.columns),
+        created_at=row.created_at,
+        published_at=published_at,
+    )

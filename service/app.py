@@ -1,0 +1,69 @@
+"""The application: `create_app` wires everything, nothing happens at import."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+
+import torch
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from twinjet.service import errors
+from twinjet.service.config import Config
+from twinjet.service.headers import SecurityHeaders
+from twinjet.service.limits import BodyLimit
+from twinjet.service.resources import Resources
+from twinjet.service.routes import docs, generations, health, pages, similar, sources
+
+_DESCRIPTION = """
+Show it one radio galaxy, it finds the twins.
+
+Angles are ICRS degrees unless a name says arcsec. Similarity is the cosine between
+embeddings. Errors are problem documents (RFC 9457). In a query string write the `+`
+of a name as `%2B`.
+"""
+
+
+def create_app(config: Config | None = None) -> FastAPI:
+    """Make the application.
+
+    Parameters
+    ----------
+    config
+        Settings; from the environment when None, as for `uvicorn --factory`.
+    """
+    settings = config or Config()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        if settings.threads:
+            torch.set_num_threads(settings.threads)
+        resources = await asyncio.to_thread(Resources, settings)
+        app.state.resources = resources
+        await asyncio.to_thread(resources.refresh)
+        watch = asyncio.create_task(resources.refresh_for_ever())
+        try:
+            yield
+        finally:
+            watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await watch
+            await asyncio.to_thread(resources.close)
+
+    app = FastAPI(
+        title="Twinjet",
+        version=version("twinjet"),
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        root_path=settings.root_path,
+        docs_url=None,
+        redoc_url=None,
+    )
+    errors.install(app)
+    app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
+    app.add_middleware(SecurityHeaders)
+    for module in (pages, docs, similar, sources, generations, health):
+        app.include_router(module.router)
+    app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+    return app

@@ -1,0 +1,67 @@
+"""Settings, each from an environment variable ``TWINJET_<NAME>``."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from twinjet.index.home import Home
+from twinjet.model.decode import MAX_FILE_BYTES
+
+
+class Config(BaseSettings):
+    """Settings of the service and of the command line."""
+
+    model_config = SettingsConfigDict(env_prefix="TWINJET_", frozen=True)
+
+    home: Annotated[
+        Path,
+        Field(description="Folder of generations, shards and the SQLite database"),
+    ] = Path("twinjet-data")
+    database_url: Annotated[
+        str | None,
+        Field(
+            description="SQLAlchemy URL of the metadata store; "
+            "SQLite in the home folder when absent"
+        ),
+    ] = None
+    host: Annotated[str, Field(description="Address to serve on")] = "127.0.0.1"
+    port: Annotated[
+        int, Field(ge=0, le=65535, description="Port to serve on; 0 takes any")
+    ] = 8000
+    root_path: Annotated[
+        str, Field(description="Path prefix that a proxy in front takes off")
+    ] = ""
+    max_upload_bytes: Annotated[
+        int,
+        Field(ge=1024, le=MAX_FILE_BYTES, description="Largest file of an upload"),
+    ] = MAX_FILE_BYTES
+    encoder: Annotated[
+        Path | None,
+        Field(description="Card (JSON) of the encoder; the shipped one when absent"),
+    ] = None
+    threads: Annotated[
+        int, Field(ge=0, le=256, description="Threads of the encoder; 0 takes all")
+    ] = 0
+    refresh_s: Annotated[
+        float,
+        Field(gt=0, le=3600, description="Seconds between looks for a new generation"),
+    ] = 1.0
+    picture_cache: Annotated[
+        int, Field(ge=0, le=100_000, description="Drawn cutouts kept in memory")
+    ] = 2000
+    duplicate_radius_arcsec: Annotated[
+        float,
+        Field(ge=0, le=3600, description="Sources closer than this are one object"),
+    ] = 10.0
+
+    @property
+    def files(self) -> Home:
+        """Layout of the home folder."""
+        return Home(self.home)
+
+    @property
+    def metadata_url(self) -> str:
+        """URL of the metadata store that is in force."""
+        return self.database_url or self.files.database_url

@@ -1,0 +1,183 @@
+"""One table from our errors to problem documents (RFC 9457)."""
+
+import logging
+import uuid
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from twinjet.index import errors as index_errors
+from twinjet.model import errors as model_errors
+
+_log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+
+# Error class to (status, name under /problems/). A subclass without an entry of its
+# own is answered as its parent.
+PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
+    model_errors.EmptyFileError: (422, "empty-upload"),
+    model_errors.UnsupportedFormatError: (415, "unsupported-media-type"),
+    model_errors.MalformedFitsError: (422, "malformed-fits"),
+    model_errors.MalformedImageError: (422, "malformed-image"),
+    model_errors.TruncatedFileError: (422, "truncated-file"),
+    model_errors.DecompressionLimitError: (413, "decompression-limit"),
+    model_errors.NoImageError: (422, "no-image-hdu"),
+    model_errors.ImageTooLargeError: (413, "image-too-large"),
+    model_errors.ImageTooSmallError: (422, "image-too-small"),
+    model_errors.NoUsablePixelsError: (422, "no-usable-pixels"),
+    index_errors.UnknownSourceError: (404, "unknown-source"),
+    index_errors.NoSourceAtPositionError: (404, "no-source-at-position"),
+    index_errors.UnknownGenerationError: (404, "unknown-generation"),
+    index_errors.CutoutUnavailableError: (404, "cutout-unavailable"),
+    index_errors.FilterError: (422, "invalid-filter"),
+    index_errors.InvalidQueryError: (422, "invalid-parameter"),
+    index_errors.NoGenerationError: (503, "index-unavailable"),
+    index_errors.GenerationDamagedError: (503, "index-unavailable"),
+    index_errors.EncoderMismatchError: (503, "model-mismatch"),
+}
+
+# What a status of the framework itself is called.
+_BY_STATUS = {
+    400: "malformed-multipart",
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "payload-too-large",
+    415: "unsupported-media-type",
+}
+
+
+class PayloadTooLargeError(HTTPException):
+    """The body of a request has more bytes than the limit.
+
+    An `HTTPException`, for the framework makes a 400 of any other that is raised
+    while it parses a form.
+    """
+
+    def __init__(self, limit: int, actual: int) -> None:
+        super().__init__(
+            413,
+            f"the body has more than {limit} bytes ({actual} have come); "
+            "send a smaller cutout",
+        )
+        self.limit = limit
+        self.actual = actual
+
+
+def problem(
+    request: Request,
+    status: int,
+    name: str,
+    detail: str,
+    **members: str | float | None,
+) -> JSONResponse:
+    """A problem document; members without a value are left out."""
+    body: dict[str, Any] = {
+        "type": f"/problems/{name}",
+        "title": name.replace("-", " ").capitalize(),
+        "status": status,
+        "detail": detail,
+    }
+    body |= {key: value for key, value in members.items() if value is not None}
+    body["request_id"] = request_id(request)
+    headers = {"Retry-After": "5"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
+
+
+def request_id(request: Request) -> str:
+    """An identity to find a request by in the log."""
+    if not hasattr(request.state, "request_id"):
+        request.state.request_id = uuid.uuid4().hex
+    identity: str = request.state.request_id
+    return identity
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of every route with a problem document."""
+    for error in (model_errors.ModelError, index_errors.TwinjetIndexError):
+        app.add_exception_handler(error, _domain_error)
+    app.add_exception_handler(PayloadTooLargeError, _too_large)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _unforeseen)
+
+
+def lookup(error: type[Exception]) -> tuple[int, str] | None:
+    """Status and name for an error class, by its nearest ancestor in the table."""
+    for ancestor in error.__mro__:
+        if ancestor in PROBLEMS:
+            return PROBLEMS[ancestor]
+    return None
+
+
+async def _domain_error(request: Request, exc: Exception) -> JSONResponse:
+    found = lookup(type(exc))
+    if found is None:
+        return await _unforeseen(request, exc)
+    status, name = found
+    return problem(
+        request,
+        status,
+        name,
+        str(exc),
+        parameter=getattr(exc, "parameter", None),
+        limit=getattr(exc, "limit", None),
+        actual=getattr(exc, "actual", None),
+        position=getattr(exc, "position", None),
+    )
+
+
+async def _too_large(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, PayloadTooLargeError)  # noqa: S101 - for the type checker
+    limit, actual = exc.limit, exc.actual
+    return problem(
+        request, 413, "payload-too-large", exc.detail, limit=limit, actual=actual
+    )
+
+
+async def _invalid(request: Request, exc: Exception) -> JSONResponse:
+    """The framework's own validation: names the first fault, never echoes the body."""
+    assert isinstance(exc, RequestValidationError)  # noqa: S101 - for the type checker
+    first = exc.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    parameter = place[-1] if len(place) > 1 else place[0]
+    if first["type"] == "missing" and parameter == "file":
+        detail = "the multipart form has no part called 'file'"
+        return problem(request, 422, "missing-file", detail, parameter="file")
+    actual = first.get("input")
+    shown = actual if isinstance(actual, str | int | float) else None
+    text = None if shown is None else str(shown)[:200]
+    detail = f"{parameter}: {first['msg']}"
+    if text is not None and place[0] in {"query", "path"}:
+        detail += f"; it was {text!r}"
+    limits = first.get("ctx", {})
+    limit = next((limits[k] for k in ("ge", "gt", "le", "lt") if k in limits), None)
+    return problem(
+        request,
+        422,
+        "invalid-parameter",
+        detail,
+        parameter=parameter,
+        limit=limit,
+        actual=text,
+    )
+
+
+async def _http_error(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, HTTPException)  # noqa: S101 - for the type checker
+    name = _BY_STATUS.get(exc.status_code, "refused")
+    response = problem(request, exc.status_code, name, str(exc.detail))
+    response.headers.update(exc.headers or {})
+    return response
+
+
+async def _unforeseen(request: Request, exc: Exception) -> JSONResponse:
+    """A fault of ours: the text of the exception stays in the log."""
+    _log.error("request %s failed", request_id(request), exc_info=exc)
+    detail = "the service failed; the log has the cause under this request_id"
+    return problem(request, 500, "internal-error", detail)

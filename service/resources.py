@@ -1,0 +1,139 @@
+"""What the service holds open: store, encoder, the generation that is served."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from functools import lru_cache
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from twinjet.index.cutouts.folder import FolderProvider
+from twinjet.index.cutouts.port import CutoutProvider
+from twinjet.index.errors import (
+    EncoderMismatchError,
+    NoGenerationError,
+    TwinjetIndexError,
+)
+from twinjet.index.generation import open_generation
+from twinjet.index.search import Searcher
+from twinjet.index.store import Generation, SourceStore, create_engine, upgrade
+from twinjet.model.encoder import Encoder, default_encoder, load_encoder
+from twinjet.model.render import Stretch, render_png
+from twinjet.service.config import Config
+from twinjet.service.inference import Inference
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Served:
+    """One generation and what is needed to answer from it; never changed."""
+
+    generation: Generation
+    searcher: Searcher
+    provider: CutoutProvider
+
+
+class Resources:
+    """Everything that lives as long as the service.
+
+    Parameters
+    ----------
+    config
+        Settings.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        config.home.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(config.metadata_url)
+        upgrade(engine)
+        self.store = SourceStore(engine)
+        self.inference = Inference(_encoder(config))
+        self.trouble: str | None = None
+        self._served: Served | None = None
+        self.picture = lru_cache(maxsize=config.picture_cache)(self._draw)
+
+    def close(self) -> None:
+        """Give everything back."""
+        self.inference.close()
+        self.store.close()
+
+    @property
+    def served(self) -> Served:
+        """The generation in force; a request takes it once and keeps to it.
+
+        Raises
+        ------
+        NoGenerationError
+            Nothing has been published yet.
+        """
+        if self._served is None:
+            msg = "no index has been published yet: run `twinjet index FOLDER`"
+            raise NoGenerationError(self.trouble or msg)
+        return self._served
+
+    def embedding_searcher(self) -> Searcher:
+        """The searcher in force, if its vectors are of the encoder in force.
+
+        Raises
+        ------
+        EncoderMismatchError
+            They are of another encoder: similarities would mean nothing.
+        """
+        searcher = self.served.searcher
+        theirs = searcher.generation.manifest.encoder_id
+        ours = self.inference.encoder.card.id
+        if theirs != ours:
+            raise EncoderMismatchError(ours, theirs)
+        return searcher
+
+    def refresh(self) -> None:
+        """Serve the published generation, if it is another and its files are whole.
+
+        What is wrong is kept in `trouble`, and the earlier generation goes on.
+        """
+        try:
+            current = self.store.current()
+            if current is None:
+                return
+            if self._served and current.number == self._served.generation.number:
+                return
+            opened = open_generation(self.config.files.generations / current.folder)
+            self._served = Served(
+                generation=current,
+                searcher=Searcher(opened, self.store),
+                provider=FolderProvider.at(opened.manifest.cutouts),
+            )
+            self.trouble = None
+            _log.info("serving generation %d", current.number)
+        except (TwinjetIndexError, SQLAlchemyError, OSError) as exc:
+            if str(exc) != self.trouble:
+                _log.warning("the published generation is not served: %s", exc)
+            self.trouble = str(exc)
+
+    async def refresh_for_ever(self) -> None:
+        """Look for a new generation again and again."""
+        while True:
+            await asyncio.to_thread(self.refresh)
+            await asyncio.sleep(self.config.refresh_s)
+
+    def _draw(
+        self,
+        number: int,  # noqa: ARG002 - part of the cache's key
+        provider: CutoutProvider,
+        name: str,
+        size_px: int,
+        stretch: Stretch,
+        field_arcsec: float | None,
+    ) -> bytes:
+        cutout = self.inference.read(provider.read(name))
+        return render_png(
+            cutout, size_px=size_px, stretch=stretch, field_arcsec=field_arcsec
+        )
+
+
+def _encoder(config: Config) -> Encoder:
+    if config.encoder is None:
+        return default_encoder()
+    return load_encoder(config.encoder)

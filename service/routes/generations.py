@@ -1,0 +1,67 @@
+"""What is and was served, and by which encoder."""
+
+from dataclasses import fields
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+
+from twinjet.index.errors import UnknownEncoderError, UnknownGenerationError
+from twinjet.index.generation import Manifest
+from twinjet.service.dependencies import ResourcesDep
+from twinjet.service.responses import PROBLEM_RESPONSES
+from twinjet.service.schemas import GenerationItem, GenerationReport, GenerationsOut
+
+router = APIRouter(tags=["provenance"], responses=PROBLEM_RESPONSES)
+
+# Of a signed 64-bit integer, which is what the store takes.
+_MOST = 2**63 - 1
+
+
+@router.get("/generations", summary="Every build of the index that is kept")
+def list_generations(held: ResourcesDep) -> GenerationsOut:
+    current = held.store.current()
+    return GenerationsOut(
+        generations=[
+            GenerationItem.of(
+                generation,
+                current=current is not None and generation.number == current.number,
+            )
+            for generation in held.store.generations()
+            if generation.state == "ready"
+        ]
+    )
+
+
+@router.get("/generations/{number}", summary="One build with its manifest")
+def one_generation(
+    number: Annotated[int, Path(ge=1, le=_MOST)], held: ResourcesDep
+) -> GenerationReport:
+    generation = held.store.generation(number)
+    if generation.state != "ready":
+        message = f"generation {number} has not been published"
+        raise UnknownGenerationError(message, actual=number)
+    current = held.store.current()
+    item = GenerationItem.of(
+        generation, current=current is not None and number == current.number
+    )
+    manifest = Manifest.read(held.config.files.generations / generation.folder)
+    hidden = {"cutouts"}  # a path on the server is nobody's business
+    shown = {f.name for f in fields(manifest)} - hidden
+    return GenerationReport(
+        **item.model_dump(),
+        manifest={n: v for n, v in manifest.to_dict().items() if n in shown},
+    )
+
+
+@router.get("/encoders", summary="The encoders that this service has")
+def list_encoders(held: ResourcesDep) -> dict[str, list[dict[str, Any]]]:
+    return {"encoders": [held.inference.encoder.card.to_dict()]}
+
+
+@router.get("/encoders/{encoder_id}", summary="An encoder card")
+def one_encoder(encoder_id: str, held: ResourcesDep) -> dict[str, Any]:
+    card = held.inference.encoder.card
+    if encoder_id not in {card.id, card.name}:
+        message = f"no encoder {encoder_id[:100]!r}; this service has {card.id}"
+        raise UnknownEncoderError(message, actual=encoder_id[:100])
+    return card.to_dict()

@@ -1,0 +1,201 @@
+"""Neighbours of a source, of a position, of an upload; and the embedding alone."""
+
+import asyncio
+import base64
+import math
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, File, Query, Request, UploadFile
+
+from twinjet.index.search import Answer
+from twinjet.index.source import Source
+from twinjet.model.render import render_input
+from twinjet.service.dependencies import OptionsDep, ResourcesDep, RootDep, ServedDep
+from twinjet.service.inference import Embedded
+from twinjet.service.resources import Served
+from twinjet.service.responses import PROBLEM_RESPONSES
+from twinjet.service.schemas import (
+    EmbeddingOut,
+    GenerationOut,
+    Links,
+    NeighbourOut,
+    QueryOut,
+    SimilarOut,
+    SourceOut,
+)
+from twinjet.service.uploads import file_bytes
+
+router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES)
+
+_Scale = Annotated[
+    float | None,
+    Query(
+        gt=0,
+        le=3600,
+        allow_inf_nan=False,
+        description="Pixel size in arcsec of a file without WCS",
+    ),
+]
+_Hdu = Annotated[
+    int | None,
+    Query(ge=0, le=15, description="HDU of the image; the first 2-D one when absent"),
+]
+_Invariant = Annotated[
+    bool | None,
+    Query(
+        description="Average over the eight rotations and mirrors (true), take the "
+        "image as it is (false), or do as the index did (absent)"
+    ),
+]
+
+
+@router.get("/similar/{source_id:path}", summary="Neighbours of a catalogued source")
+def similar_to_source(
+    source_id: str, request: Request, served: ServedDep, root: RootDep, options: OptionsDep
+) -> SimilarOut:
+    answer = served.searcher.similar_to_source(source_id, options)
+    query = QueryOut(kind="source", **_known(answer.query, served, root))
+    return _similar(request, served, root, answer, query)
+
+
+@router.get("/similar", summary="Neighbours of the source nearest to a position")
+def similar_to_position(  # noqa: PLR0913 - the parameters of the contract
+    request: Request,
+    served: ServedDep,
+    root: RootDep,
+    options: OptionsDep,
+    *,
+    ra: Annotated[
+        float, Query(ge=0, le=360, allow_inf_nan=False, description="ICRS degrees")
+    ],
+    dec: Annotated[
+        float, Query(ge=-90, le=90, allow_inf_nan=False, description="ICRS degrees")
+    ],
+    radius_arcsec: Annotated[
+        float, Query(ge=0, le=3600, allow_inf_nan=False, description="How far to look")
+    ] = 30.0,
+) -> SimilarOut:
+    answer = served.searcher.similar_to_position(ra, dec, radius_arcsec, options)
+    query = QueryOut(
+        kind="position",
+        ra=ra,
+        dec=dec,
+        radius_arcsec=radius_arcsec,
+        **_known(answer.query, served, root),
+    )
+    return _similar(request, served, root, answer, query)
+
+
+@router.post("/similar", summary="Neighbours of an uploaded cutout")
+async def similar_to_upload(  # noqa: PLR0913 - the parameters of the contract
+    request: Request,
+    held: ResourcesDep,
+    served: ServedDep,
+    root: RootDep,
+    options: OptionsDep,
+    file: Annotated[UploadFile, File(description="FITS (also .gz, .fz), PNG or JPEG")],
+    *,
+    invariant: _Invariant = None,
+    pixel_scale_arcsec: _Scale = None,
+    hdu: _Hdu = None,
+) -> SimilarOut:
+    searcher = held.embedding_searcher(served)
+    data = await file_bytes(file, held.config.max_upload_bytes)
+    embedded = await held.inference.embed(
+        data, pixel_scale_arcsec=pixel_scale_arcsec, hdu=hdu, invariant=invariant
+    )
+    answer = await asyncio.to_thread(
+        searcher.similar_to_vector, embedded.vector, options
+    )
+    centre = embedded.cutout.centre()
+    query = QueryOut(
+        kind="upload",
+        ra=None if centre is None else float(centre.ra.deg),
+        dec=None if centre is None else float(centre.dec.deg),
+        file_name=(file.filename or "")[:255] or None,
+        field_arcsec=held.field_arcsec if embedded.cutout.pixel_scale_arcsec else None,
+        notes=_notes(embedded),
+        peak_snr=_finite(embedded.prepared.peak_snr),
+        preview_png=_data_url(render_input(embedded.prepared.image)),
+    )
+    answer.timings_ms.update(embedded.timings_ms)
+    return _similar(request, served, root, answer, query, pages=False)
+
+
+@router.post("/embeddings", summary="The embedding of an uploaded cutout")
+async def embedding_of_upload(
+    held: ResourcesDep,
+    file: Annotated[UploadFile, File(description="FITS (also .gz, .fz), PNG or JPEG")],
+    *,
+    invariant: _Invariant = None,
+    pixel_scale_arcsec: _Scale = None,
+    hdu: _Hdu = None,
+) -> EmbeddingOut:
+    data = await file_bytes(file, held.config.max_upload_bytes)
+    embedded = await held.inference.embed(
+        data, pixel_scale_arcsec=pixel_scale_arcsec, hdu=hdu, invariant=invariant
+    )
+    card = held.inference.encoder.card
+    return EmbeddingOut(
+        encoder=card.id,
+        dimension=card.dimension,
+        embedding=embedded.vector.tolist(),
+        notes=_notes(embedded),
+        peak_snr=_finite(embedded.prepared.peak_snr),
+        timings_ms=embedded.timings_ms,
+    )
+
+
+def _similar(
+    request: Request,
+    served: Served,
+    root: str,
+    answer: Answer,
+    query: QueryOut,
+    *,
+    pages: bool = True,
+) -> SimilarOut:
+    return SimilarOut(
+        query=query,
+        generation=GenerationOut.of(served.manifest, exact=answer.exact),
+        neighbours=[
+            NeighbourOut.of(neighbour, root, served.field_of(neighbour.source))
+            for neighbour in answer.neighbours
+        ],
+        next=_next_page(request, root, answer) if pages else None,
+        timings_ms={name: round(ms, 3) for name, ms in answer.timings_ms.items()},
+    )
+
+
+def _next_page(request: Request, root: str, answer: Answer) -> str | None:
+    """The same question, further down; a path, so that any proxy may stand between."""
+    if not answer.more or not answer.neighbours:
+        return None
+    parameters = [(n, v) for n, v in request.query_params.multi_items() if n != "offset"]
+    parameters.append(("offset", str(answer.neighbours[-1].rank)))
+    path = request.scope["raw_path"].decode("ascii").removeprefix(root)
+    return f"{root}{path}?{urlencode(parameters)}"
+
+
+def _known(source: Source | None, served: Served, root: str) -> dict[str, object]:
+    """Members of the query for a catalogued source."""
+    if source is None:
+        return {}
+    return {
+        "source": SourceOut.of(source),
+        "links": Links.of(source, root),
+        "field_arcsec": served.field_of(source),
+    }
+
+
+def _notes(embedded: Embedded) -> list[str]:
+    return [*embedded.cutout.notes, *embedded.prepared.notes]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _data_url(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

@@ -1,0 +1,216 @@
+"""Catalogued sources and their cutouts."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from twinjet.index.errors import CutoutUnavailableError, InvalidQueryError
+from twinjet.index.resolve import resolve
+from twinjet.index.search import check_cone
+from twinjet.index.source import Source
+from twinjet.model.render import Stretch
+from twinjet.service.dependencies import ResourcesDep, RootDep, ServedDep
+from twinjet.service.resources import Served
+from twinjet.service.responses import PROBLEM_RESPONSES
+from twinjet.service.schemas import (
+    ColumnOut,
+    GenerationOut,
+    Links,
+    OneSourceOut,
+    SourceItem,
+    SourceOut,
+    SourcesOut,
+)
+
+router = APIRouter(tags=["sources"], responses=PROBLEM_RESPONSES)
+
+# A generation never changes, but the ID may mean other pixels in the next one.
+_CACHE = {"Cache-Control": "private, max-age=300"}
+
+_FITS_START = b"SIMPLE"
+
+
+@router.get("/sources", summary="Sources by name, by cone, by filter")
+def list_sources(  # noqa: PLR0913 - the parameters of the contract
+    request: Request,
+    held: ResourcesDep,
+    served: ServedDep,
+    root: RootDep,
+    *,
+    name: Annotated[
+        str | None,
+        Query(min_length=1, max_length=200, description="ID, name or position, typed"),
+    ] = None,
+    ra: Annotated[
+        float | None,
+        Query(ge=0, le=360, allow_inf_nan=False, description="ICRS degrees"),
+    ] = None,
+    dec: Annotated[
+        float | None,
+        Query(ge=-90, le=90, allow_inf_nan=False, description="ICRS degrees"),
+    ] = None,
+    radius_arcsec: Annotated[
+        float | None,
+        Query(ge=0, le=648_000, allow_inf_nan=False, description="Of the cone"),
+    ] = None,
+    where: Annotated[
+        str | None, Query(max_length=2000, description="Filter on columns")
+    ] = None,
+    sort: Annotated[
+        str | None,
+        Query(max_length=100, description="Column; `-column` for descending"),
+    ] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: Annotated[
+        str | None, Query(max_length=2000, description="From `next` of a page")
+    ] = None,
+) -> SourcesOut:
+    number = served.generation.number
+    token = None
+    if name is not None:
+        _only("name", {"ra": ra, "dec": dec, "where": where, "sort": sort})
+        items = [
+            _item(served, root, m.source, match=m.kind, separation=m.separation_arcsec)
+            for m in resolve(held.store, number, name, limit=limit)
+        ]
+    elif ra is not None or dec is not None:
+        _only("a cone", {"sort": sort, "after": after})
+        if ra is None or dec is None or radius_arcsec is None:
+            given = {"ra": ra, "dec": dec, "radius_arcsec": radius_arcsec}
+            missing = next(part for part, value in given.items() if value is None)
+            message = f"{missing} is missing: a cone needs ra, dec and radius_arcsec"
+            raise InvalidQueryError(message, parameter=missing)
+        check_cone(ra, dec, radius_arcsec)
+        found = held.store.cone(
+            number, ra, dec, radius_arcsec, limit=limit, where=where
+        )
+        items = [
+            _item(served, root, source, separation=separation)
+            for _, source, separation in found
+        ]
+    else:
+        sources, token = held.store.page(
+            number, where=where, after=after, limit=limit, sort=sort
+        )
+        items = [_item(served, root, source) for source in sources]
+    following = None
+    if token is not None:
+        following = str(request.url.include_query_params(after=token))
+        following = following.removeprefix(str(request.base_url).rstrip("/"))
+        following = f"{root}{following}"
+    return SourcesOut(
+        sources=items,
+        next=following,
+        generation=GenerationOut.of(served.manifest),
+        columns=[ColumnOut.of(column) for column in served.generation.columns],
+    )
+
+
+@router.get(
+    "/sources/{source_id:path}/cutout.fits",
+    summary="The pixels, as they were indexed",
+    response_class=Response,
+    responses={200: {"content": {"application/fits": {}, "image/png": {}}}},
+)
+def cutout_fits(source_id: str, held: ResourcesDep, served: ServedDep) -> Response:
+    source = _source(held, served, source_id)
+    name = _cutout(source)
+    data = served.provider.read(name)
+    kind = "application/fits"
+    if data[:2] == b"\x1f\x8b":
+        kind = "application/gzip"
+    elif not data.startswith(_FITS_START):
+        kind = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
+    file_name = "".join(c for c in name.rsplit("/", 1)[-1] if c.isprintable())
+    ascii_name = file_name.encode("ascii", "replace").decode().replace('"', "'")
+    disposition = f'attachment; filename="{ascii_name}"'
+    return Response(
+        data, media_type=kind, headers=_CACHE | {"Content-Disposition": disposition}
+    )
+
+
+@router.get(
+    "/sources/{source_id:path}/cutout.png",
+    summary="The pixels, drawn",
+    response_class=Response,
+    responses={200: {"content": {"image/png": {}}}},
+)
+def cutout_png(
+    source_id: str,
+    held: ResourcesDep,
+    served: ServedDep,
+    *,
+    size: Annotated[int, Query(ge=16, le=1024, description="Side, pixels")] = 256,
+    stretch: Stretch = "asinh",
+    field_arcsec: Annotated[
+        float | None,
+        Query(
+            gt=0,
+            le=36_000,
+            allow_inf_nan=False,
+            description="Side on the sky; what the encoder sees when absent",
+        ),
+    ] = None,
+) -> Response:
+    source = _source(held, served, source_id)
+    png = held.picture(
+        served.generation.number,
+        served.provider,
+        _cutout(source),
+        size,
+        stretch,
+        field_arcsec or held.field_arcsec,
+    )
+    return Response(png, media_type="image/png", headers=_CACHE)
+
+
+@router.get("/sources/{source_id:path}", summary="One source")
+def one_source(
+    source_id: str, held: ResourcesDep, served: ServedDep, root: RootDep
+) -> OneSourceOut:
+    source = _source(held, served, source_id)
+    item = _item(served, root, source)
+    return OneSourceOut(
+        source=item.source,
+        links=item.links,
+        field_arcsec=item.field_arcsec,
+        match="id",
+        generation=GenerationOut.of(served.manifest),
+        columns=[ColumnOut.of(column) for column in served.generation.columns],
+    )
+
+
+def _source(held: ResourcesDep, served: Served, source_id: str) -> Source:
+    return held.store.row_of(served.generation.number, source_id)[1]
+
+
+def _cutout(source: Source) -> str:
+    if source.cutout is None:
+        message = f"{source.source_id} has no cutout"
+        raise CutoutUnavailableError(message, actual=source.source_id)
+    return source.cutout
+
+
+def _item(
+    served: Served,
+    root: str,
+    source: Source,
+    *,
+    match: str | None = None,
+    separation: float | None = None,
+) -> SourceItem:
+    return SourceItem(
+        source=SourceOut.of(source),
+        links=Links.of(source, root),
+        field_arcsec=served.field_of(source),
+        match=match,
+        separation_arcsec=separation,
+    )
+
+
+def _only(what: str, others: dict[str, object]) -> None:
+    """Refuse parameters that would be passed over without a word."""
+    for parameter, value in others.items():
+        if value is not None:
+            message = f"{parameter} does not go with {what}: leave one of them out"
+            raise InvalidQueryError(message, parameter=parameter)

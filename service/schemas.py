@@ -1,0 +1,265 @@
+"""What goes over the wire."""
+
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from twinjet.index.generation import Manifest
+from twinjet.index.search import Neighbour
+from twinjet.index.source import Column, Source
+from twinjet.index.store import Generation
+
+Value = str | int | float | bool | None
+
+
+class Links(BaseModel):
+    """Where there is more about a source; paths below the service's root."""
+
+    self: str
+    similar: str
+    cutout_fits: str | None
+    cutout_png: str | None
+
+    @classmethod
+    def of(cls, source: Source, root: str) -> Self:
+        """Links of a source; `root` is the service's path prefix."""
+        name = quote(source.source_id, safe="")
+        here = f"{root}/sources/{name}"
+        there = source.cutout is not None
+        return cls(
+            self=here,
+            similar=f"{root}/similar/{name}",
+            cutout_fits=f"{here}/cutout.fits" if there else None,
+            cutout_png=f"{here}/cutout.png" if there else None,
+        )
+
+
+class SourceOut(BaseModel):
+    """A catalogued source; measured columns of its catalogue stand beside these."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Value]
+
+    source_id: str
+    ra: Annotated[float, Field(description="ICRS, degrees")]
+    dec: Annotated[float, Field(description="ICRS, degrees")]
+    survey: str | None
+
+    @classmethod
+    def of(cls, source: Source) -> Self:
+        """On the wire."""
+        columns = {
+            name: value
+            for name, value in source.columns.items()
+            if name not in cls.model_fields
+        }
+        return cls(
+            source_id=source.source_id,
+            ra=source.ra,
+            dec=source.dec,
+            survey=source.survey,
+            **columns,
+        )
+
+
+class GenerationOut(BaseModel):
+    """Which build of the index answered."""
+
+    number: int
+    encoder: Annotated[str, Field(description="ID of the encoder card")]
+    catalogue: str
+    sources: int
+    exact: Annotated[
+        bool | None,
+        Field(description="Whether every vector that could match was compared"),
+    ] = None
+
+    @classmethod
+    def of(cls, manifest: Manifest, *, exact: bool | None = None) -> Self:
+        """On the wire."""
+        return cls(
+            number=manifest.number,
+            encoder=manifest.encoder_id,
+            catalogue=manifest.catalogue_name,
+            sources=manifest.count,
+            exact=exact,
+        )
+
+
+class NeighbourOut(BaseModel):
+    """A source and how alike it is."""
+
+    rank: int
+    similarity: Annotated[float, Field(description="Cosine, -1 to 1")]
+    percentile: Annotated[
+        float | None,
+        Field(description="Percentage of random pairs that are less similar"),
+    ]
+    field_arcsec: float | None
+    source: SourceOut
+    links: Links
+
+    @classmethod
+    def of(cls, neighbour: Neighbour, root: str, field: float | None) -> Self:
+        """On the wire."""
+        return cls(
+            rank=neighbour.rank,
+            similarity=neighbour.similarity,
+            percentile=neighbour.percentile,
+            field_arcsec=field,
+            source=SourceOut.of(neighbour.source),
+            links=Links.of(neighbour.source, root),
+        )
+
+
+class QueryOut(BaseModel):
+    """What was asked for."""
+
+    kind: Literal["source", "position", "upload"]
+    source: SourceOut | None = None
+    links: Links | None = None
+    field_arcsec: float | None = None
+    ra: float | None = None
+    dec: float | None = None
+    radius_arcsec: float | None = None
+    file_name: str | None = None
+    notes: list[str] = []
+    peak_snr: Annotated[
+        float | None, Field(description="Brightest pixel over the noise of the sky")
+    ] = None
+    preview_png: Annotated[
+        str | None, Field(description="Data URL: the upload as the encoder saw it")
+    ] = None
+
+
+class SimilarOut(BaseModel):
+    """Neighbours, best first."""
+
+    query: QueryOut
+    generation: GenerationOut
+    neighbours: list[NeighbourOut]
+    next: Annotated[str | None, Field(description="The next page, if there is one")]
+    timings_ms: dict[str, float]
+
+
+class EmbeddingOut(BaseModel):
+    """An embedding and the encoder that made it."""
+
+    encoder: str
+    dimension: int
+    embedding: list[float]
+    notes: list[str]
+    peak_snr: float | None
+    timings_ms: dict[str, float]
+
+
+class ColumnOut(BaseModel):
+    """A measured column of the catalogue."""
+
+    name: str
+    unit: str | None
+    kind: Literal["number", "text", "boolean"]
+    description: str | None
+    ucd: str | None
+
+    @classmethod
+    def of(cls, column: Column) -> Self:
+        """On the wire."""
+        return cls(
+            name=column.name,
+            unit=column.unit,
+            kind=column.kind,
+            description=column.description,
+            ucd=column.ucd,
+        )
+
+
+class SourceItem(BaseModel):
+    """A source in a list."""
+
+    source: SourceOut
+    links: Links
+    field_arcsec: float | None
+    match: Literal["id", "name", "position"] | None = None
+    separation_arcsec: float | None = None
+
+
+class SourcesOut(BaseModel):
+    """Sources of a page, a cone or a name."""
+
+    sources: list[SourceItem]
+    next: str | None
+    generation: GenerationOut
+    columns: list[ColumnOut]
+
+
+class OneSourceOut(SourceItem):
+    """One source."""
+
+    generation: GenerationOut
+    columns: list[ColumnOut]
+
+
+class GenerationItem(BaseModel):
+    """A generation that is or was served."""
+
+    number: int
+    state: str
+    current: bool
+    encoder: str
+    catalogue: str
+    catalogue_digest: str
+    sources: int
+    created_at: str
+    published_at: str | None
+
+    @classmethod
+    def of(cls, generation: Generation, *, current: bool) -> Self:
+        """On the wire."""
+        published = generation.published_at
+        return cls(
+            number=generation.number,
+            state=generation.state,
+            current=current,
+            encoder=generation.encoder_id,
+            catalogue=generation.catalogue_name,
+            catalogue_digest=generation.catalogue_digest,
+            sources=generation.source_count,
+            created_at=generation.created_at.isoformat(),
+            published_at=None if published is None else published.isoformat(),
+        )
+
+
+class GenerationsOut(BaseModel):
+    """All generations, the latest first."""
+
+    generations: list[GenerationItem]
+
+
+class GenerationReport(GenerationItem):
+    """A generation with its manifest."""
+
+    manifest: dict[str, Any]
+
+
+class Health(BaseModel):
+    """Whether the service can answer."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    generation: int | None = None
+    trouble: str | None = None
+
+
+class Problem(BaseModel):
+    """A refusal (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    parameter: str | None = None
+    limit: float | str | None = None
+    actual: float | str | None = None
+    position: int | None = None
