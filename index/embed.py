@@ -5,7 +5,7 @@ Reading and decoding run in threads beside the encoder, a few blocks ahead.
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import batched
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +64,8 @@ def embed_shards(
     progress
         Is told how many sources are done, and whether they were there already.
     """
-    for part in batched(items, SHARD_SOURCES):
+    for start in range(0, len(items), SHARD_SOURCES):
+        part = items[start : start + SHARD_SOURCES]
         key = f"{encoder.card.id} {pixel_scale_arcsec}"
         path = folder / shard_name(key, part)
         shard = read_shard(path, part)
@@ -93,18 +94,17 @@ def _embed(
             return str(exc)
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        prepared = pool.map(prepare, items)
-        for block in batched(enumerate(prepared), _BLOCK):
-            images, rows = [], []
+        prepared = enumerate(pool.map(prepare, items))
+        while block := list(islice(prepared, _BLOCK)):
             for row, image in block:
                 if isinstance(image, str):
                     reasons[row] = image
-                else:
-                    images.append(image)
-                    rows.append(row)
-            if images:
-                embeddings[rows] = encoder.embed_images(np.stack(images))
+            good = [(row, i) for row, i in block if not isinstance(i, str)]
+            if good:
+                images = np.stack([image for _, image in good])
+                embeddings[[row for row, _ in good]] = encoder.embed_images(images)
             progress(len(block), False)  # noqa: FBT003
+    return Shard([item.source_id for item in items], embeddings, reasons)
 
 
 def _prepare(

@@ -54,6 +54,8 @@ class Manifest:
     """Of the index against exact search, over the canaries."""
     failed: int
     """Sources of the catalogue that could not be embedded."""
+    pixel_scale_arcsec: float | None = None
+    """That was given for cutouts without WCS."""
     metric: str = "cosine"
     format: int = FORMAT
     files: dict[str, dict[str, Any]] = field(default_factory=dict)

@@ -145,6 +145,7 @@ def build(
                 dimension=encoder.card.dimension,
                 recall_at_10=0.0,
                 failed=lost,
+                pixel_scale_arcsec=pixel_scale_arcsec,
             ),
             vectors=vectors,
             positions=unit_vectors(

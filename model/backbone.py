@@ -45,6 +45,9 @@ class Backbone(nn.Module):
         10, 18 or 34 layers.
     width
         Multiplies the channels (64, 128, 256, 512) of the stages.
+    peaks
+        Beside the mean over the field, the maximum: most of a field is empty, and
+        the mean of a small source is little more than sky. Doubles the dimension.
 
     Examples
     --------
@@ -52,13 +55,16 @@ class Backbone(nn.Module):
     torch.Size([2, 256])
     """
 
-    def __init__(self, *, depth: int = 18, width: float = 1.0) -> None:
+    def __init__(
+        self, *, depth: int = 18, width: float = 1.0, peaks: bool = False
+    ) -> None:
         super().__init__()
         if depth not in _BLOCKS:
             msg = f"depth must be one of {sorted(_BLOCKS)}; it was {depth}"
             raise ValueError(msg)
         channels = [max(8, round(c * width)) for c in _CHANNELS]
-        self.dimension = channels[-1]
+        self.dimension = channels[-1] * (2 if peaks else 1)
+        self._peaks = peaks
         self.stem = nn.Sequential(
             nn.Conv2d(1, channels[0], 3, padding=1, bias=False),
             nn.BatchNorm2d(channels[0]),
@@ -82,5 +88,6 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Features (B, D) of images (B, 1, S, S)."""
         x = self.stem(images)  # (B, C, S/2, S/2)
-        x = self.stages(x)  # (B, D, S/16, S/16)
-        return x.mean(dim=(2, 3))  # (B, D)
+        x = self.stages(x)  # (B, C, S/16, S/16)
+        mean = x.mean(dim=(2, 3))  # (B, C)
+        return torch.cat([mean, x.amax(dim=(2, 3))], dim=1) if self._peaks else mean

@@ -3,10 +3,6 @@
 The online network predicts, from one view, what the target network makes of the
 other; the target follows the online network as a moving average and gets no
 gradient. The heads are those of Slijepcevic et al. (2023, arXiv:2305.16127).
-
-With a temperature the same networks are asked to tell which of the batch's images
-the other view is of: MoCo v3 (Chen, Xie & He 2021, arXiv:2104.02057). It learns
-from fewer images than the paper had.
 """
 
 import copy
@@ -28,8 +24,6 @@ class Byol(nn.Module):
         The network to train, (B, 1, S, S) to (B, D).
     hidden, projection
         Widths of the heads; the paper's are 512 and 256.
-    temperature
-        None for BYOL; of the softmax over the batch for MoCo v3.
 
     Examples
     --------
@@ -41,18 +35,12 @@ class Byol(nn.Module):
     """
 
     def __init__(
-        self,
-        backbone: Backbone,
-        *,
-        hidden: int = 512,
-        projection: int = 256,
-        temperature: float | None = None,
+        self, backbone: Backbone, *, hidden: int = 512, projection: int = 256
     ) -> None:
         super().__init__()
-        self.temperature = temperature
         self.backbone = backbone
-        self.projector = _head(backbone.dimension, hidden, projection)
-        self.predictor = _head(projection, hidden, projection)
+        self.projector = head(backbone.dimension, hidden, projection)
+        self.predictor = head(projection, hidden, projection)
         self.target_backbone = copy.deepcopy(backbone).requires_grad_(False)
         self.target_projector = copy.deepcopy(self.projector).requires_grad_(False)
 
@@ -62,8 +50,7 @@ class Byol(nn.Module):
         Returns
         -------
         loss
-            Scalar. BYOL: 0 (views agree) to 4, the symmetric one of equation 2.
-            MoCo v3: the symmetric cross-entropy of its algorithm 1.
+            Scalar, 0 (views agree) to 8: the symmetric one of equation 2.
         features
             Shape (2 B, D), detached: to watch for collapse.
         """
@@ -72,19 +59,9 @@ class Byol(nn.Module):
         predicted = self.predictor(self.projector(features))  # (2B, P)
         with torch.no_grad():
             projected = self.target_projector(self.target_backbone(views))  # (2B, P)
-            first_wanted, second_wanted = projected.float().chunk(2)  # (B, P) each
-        first_said, second_said = predicted.float().chunk(2)
-        loss = self._loss(first_said, second_wanted)
-        loss = loss + self._loss(second_said, first_wanted)
-        return loss, features.detach()
-
-    def _loss(self, predicted: Tensor, wanted: Tensor) -> Tensor:
-        """How far predictions (B, P) are from what the target made (B, P)."""
-        if self.temperature is None:
-            return 2 - 2 * F.cosine_similarity(predicted, wanted).mean()
-        predicted, wanted = F.normalize(predicted), F.normalize(wanted)
-        logits = predicted @ wanted.T / self.temperature  # (B, B)
-        return F.cross_entropy(logits, torch.arange(len(logits), device=logits.device))
+            wanted = projected.roll(len(first), dims=0)  # the other view's
+        cosine = F.cosine_similarity(predicted.float(), wanted.float())  # (2B,)
+        return 2 * (2 - 2 * cosine.mean()), features.detach()
 
     @torch.no_grad()
     def follow(self, momentum: float) -> None:
@@ -111,7 +88,8 @@ def momentum_at(progress: float, start: float) -> float:
     return 1 - (1 - start) * (math.cos(math.pi * progress) + 1) / 2
 
 
-def _head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+def head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Two linear layers with batch normalisation between: projector or predictor."""
     return nn.Sequential(
         nn.Linear(inputs, hidden),
         nn.BatchNorm1d(hidden),

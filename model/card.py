@@ -22,6 +22,8 @@ class EncoderCard:
     """Layers of the backbone."""
     width: float
     """Width of the backbone."""
+    peaks: bool
+    """Whether the backbone pools maxima beside means."""
     dimension: int
     """Length D of an embedding."""
     preprocess: Preprocess
@@ -48,7 +50,7 @@ class EncoderCard:
             "format": FORMAT,
             "weights": self.weights_sha256,
             "preprocess": self.preprocess.to_dict(),
-            "backbone": [self.depth, self.width, self.dimension],
+            "backbone": [self.depth, self.width, self.peaks, self.dimension],
             "views": self.views,
         }
         return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]

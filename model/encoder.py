@@ -177,7 +177,7 @@ def load_encoder(card_path: Path, *, device: str = "cpu") -> Encoder:
     if digest != card.weights_sha256:
         msg = f"the weights beside {card_path} are not those of the card"
         raise EncoderFileError(msg, limit=card.weights_sha256, actual=digest)
-    backbone = Backbone(depth=card.depth, width=card.width)
+    backbone = Backbone(depth=card.depth, width=card.width, peaks=card.peaks)
     try:
         tensors = load_tensors(data)
         mean = tensors.pop("mean")

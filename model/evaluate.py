@@ -181,7 +181,7 @@ def _untrained(encoder: Encoder, seed: int) -> Encoder:
     """The same architecture with its initial weights."""
     torch.manual_seed(seed)
     card = replace(encoder.card, name="untrained", weights_sha256="")
-    backbone = Backbone(depth=card.depth, width=card.width)
+    backbone = Backbone(depth=card.depth, width=card.width, peaks=card.peaks)
     return Encoder(card, backbone, mean=torch.zeros(card.dimension))
 
 

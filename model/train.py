@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from twinjet.model.dataset import margin_for
 from twinjet.model.encoder import SYMMETRIES, Encoder
 from twinjet.model.errors import DatasetError
 from twinjet.model.preprocess import Preprocess
+from twinjet.model.simclr import SimClr
+
+Learner = Byol | SimClr
 
 # Features of a unit-norm batch that do not vary: below this part of the spread of
 # random directions the network answers the same for every image.
@@ -49,15 +52,19 @@ class Preset:
     images: int
     """To be seen in all."""
     learning_rate: float
-    """For a batch of 256; scaled linearly."""
+    """At its peak, for this batch."""
     weight_decay: float
     """On all weights."""
     warm_up: float
     """Part of the steps over which the learning rate rises."""
     momentum: float
-    """Of the target network at the start."""
-    temperature: float | None = None
-    """None for BYOL, else of MoCo v3."""
+    """Of BYOL's target network at the start."""
+    method: Literal["byol", "simclr"] = "byol"
+    """What is asked of the views."""
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    """SGD has momentum 0.9."""
+    peaks: bool = False
+    """Whether the backbone pools maxima too."""
     constant_momentum: bool = False
     """Whether it stays so; else it rises to 1."""
 
@@ -74,14 +81,14 @@ PRESETS = {
         views=1,
         batch=1024,
         images=50_000_000,
-        learning_rate=0.2,
+        learning_rate=0.2 * 1024 / 256,
         weight_decay=1.5e-6,
         warm_up=0.02,
         momentum=0.996,
         constant_momentum=True,
     ),
-    # For two cores and an hour: a tenth of the parameters, six times the images
-    # that a ResNet-18 would see.
+    # For two cores and an hour: a tenth of a ResNet-18's parameters, six times the
+    # images that it would see, and a task that needs fewer of them.
     "small": Preset(
         preprocess=Preprocess(),
         augmentation=Augmentation(),
@@ -90,11 +97,13 @@ PRESETS = {
         views=SYMMETRIES,
         batch=128,
         images=500_000,
-        learning_rate=0.4,
+        learning_rate=1e-3,
         weight_decay=1e-5,
         warm_up=0.05,
         momentum=0.99,
-        temperature=0.2,
+        method="simclr",
+        optimizer="adamw",
+        peaks=True,
     ),
 }
 
@@ -167,23 +176,18 @@ def train(
         raise DatasetError(msg, limit=preset.batch, actual=len(images))
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
-    backbone = Backbone(depth=preset.depth, width=preset.width)
-    byol = Byol(backbone, temperature=preset.temperature)
-    byol = byol.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    weights = [p for p in byol.parameters() if p.requires_grad]
-    optimizer = torch.optim.SGD(
-        weights, lr=0.0, momentum=0.9, weight_decay=preset.weight_decay
-    )
+    learner = _learner(preset).to(torch.device(device)).train()
+    optimizer = _optimizer(preset, learner)
     steps = preset.images // preset.batch
     checkpoint = folder / "checkpoint.safetensors"
     done = 0
     if checkpoint.exists():
-        done = load_checkpoint(checkpoint, module=byol, optimizer=optimizer)
+        done = load_checkpoint(checkpoint, module=learner, optimizer=optimizer)
     saved_at = reported_at = time.monotonic()
     reported = done
     for step in range(done, steps):
         loss, features = _step(
-            byol, optimizer, preset, images, seed=seed, step=step, half=half
+            learner, optimizer, preset, images, seed=seed, step=step, half=half
         )
         now = time.monotonic()
         if (step + 1) % 50 == 0 or step + 1 == steps:
@@ -194,14 +198,29 @@ def train(
             reported, reported_at = step + 1, now
         if now - saved_at > checkpoint_s or step + 1 == steps:
             save_checkpoint(
-                checkpoint, module=byol, optimizer=optimizer, step=step + 1
+                checkpoint, module=learner, optimizer=optimizer, step=step + 1
             )
             saved_at = now
-    return _finish(byol, preset, images, folder, name, device, seed, notes or {})
+    return _finish(learner, preset, images, folder, name, device, seed, notes or {})
+
+
+def _learner(preset: Preset) -> Learner:
+    backbone = Backbone(depth=preset.depth, width=preset.width, peaks=preset.peaks)
+    # In place; `.to` of a module knows of no memory format for its type checker.
+    backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Byol(backbone) if preset.method == "byol" else SimClr(backbone)
+
+
+def _optimizer(preset: Preset, learner: Learner) -> torch.optim.Optimizer:
+    weights = [p for p in learner.parameters() if p.requires_grad]
+    decay = preset.weight_decay
+    if preset.optimizer == "adamw":
+        return torch.optim.AdamW(weights, lr=0.0, weight_decay=decay)
+    return torch.optim.SGD(weights, lr=0.0, momentum=0.9, weight_decay=decay)
 
 
 def _step(
-    byol: Byol,
+    learner: Learner,
     optimizer: torch.optim.Optimizer,
     preset: Preset,
     images: NDArray[np.float16],
@@ -211,7 +230,7 @@ def _step(
     half: bool,
 ) -> tuple[float, torch.Tensor]:
     """One batch, two views, one update of both networks."""
-    device = next(byol.parameters()).device
+    device = next(learner.parameters()).device
     generator = torch.Generator().manual_seed(seed * 2**32 + step)
     progress = step * preset.batch / preset.images
     for group in optimizer.param_groups:
@@ -226,14 +245,14 @@ def _step(
         for _ in range(2)
     )
     with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-        loss, features = byol(first, second)
+        loss, features = learner(first, second)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
     momentum = preset.momentum
     if not preset.constant_momentum:
         momentum = momentum_at(progress, preset.momentum)
-    byol.follow(momentum)
+    learner.follow(momentum)
     return float(loss.detach()), features.float()
 
 
@@ -246,7 +265,7 @@ def _batch_rows(count: int, batch: int, seed: int, step: int) -> NDArray[np.int6
 
 def _learning_rate(preset: Preset, progress: float) -> float:
     """Linear warm-up, then half a cosine down to 0."""
-    peak = preset.learning_rate * preset.batch / 256
+    peak = preset.learning_rate
     if progress < preset.warm_up:
         return peak * progress / preset.warm_up
     rest = (progress - preset.warm_up) / (1 - preset.warm_up)
@@ -278,7 +297,7 @@ def _append_metrics(path: Path, progress: Progress) -> None:
 
 
 def _finish(
-    byol: Byol,
+    learner: Learner,
     preset: Preset,
     images: NDArray[np.float16],
     folder: Path,
@@ -292,12 +311,13 @@ def _finish(
         name=name,
         depth=preset.depth,
         width=preset.width,
-        dimension=byol.backbone.dimension,
+        peaks=preset.peaks,
+        dimension=learner.backbone.dimension,
         preprocess=preset.preprocess,
         views=preset.views,
         weights_sha256="",
         training={
-            "method": "BYOL" if preset.temperature is None else "MoCo v3",
+            "method": preset.method,
             "images_in_set": len(images),
             "images_seen": preset.images // preset.batch * preset.batch,
             "batch": preset.batch,
@@ -307,14 +327,14 @@ def _finish(
         | notes,
     )
     zero = torch.zeros(card.dimension)
-    encoder = Encoder(card, byol.backbone, mean=zero, device=device)
+    encoder = Encoder(card, learner.backbone, mean=zero, device=device)
     total, count = torch.zeros(card.dimension, dtype=torch.float64), 0
     for part in _central(images, preset.preprocess.size_px):
         features = encoder.features(part)
         total += features.sum(dim=0).double().cpu()
         count += len(features)
     encoder = Encoder(
-        replace(card), byol.backbone, mean=(total / count).float(), device=device
+        replace(card), learner.backbone, mean=(total / count).float(), device=device
     )
     encoder.save(folder)
     return encoder

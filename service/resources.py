@@ -4,6 +4,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -14,15 +15,21 @@ from twinjet.index.errors import (
     NoGenerationError,
     TwinjetIndexError,
 )
-from twinjet.index.generation import open_generation
+from twinjet.index.generation import Manifest, open_generation
 from twinjet.index.search import Searcher
-from twinjet.index.store import Generation, SourceStore, create_engine, upgrade
+from twinjet.index.source import Source
+from twinjet.index.database import create_engine, upgrade
+from twinjet.index.store import Generation, SourceStore
+from twinjet.model.decode import read_cutout
 from twinjet.model.encoder import Encoder, default_encoder, load_encoder
 from twinjet.model.render import Stretch, render_png
 from twinjet.service.config import Config
 from twinjet.service.inference import Inference
 
 _log = logging.getLogger(__name__)
+
+# Files that have no WCS, whatever else they may hold.
+_PICTURES = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,21 @@ class Served:
     generation: Generation
     searcher: Searcher
     provider: CutoutProvider
+    field_arcsec: float
+    """Side of what the encoder sees, which is what is drawn."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What was published."""
+        return self.searcher.generation.manifest
+
+    def field_of(self, source: Source) -> float | None:
+        """Side on the sky of a source's picture; None where its scale is unknown."""
+        known = source.cutout is not None and (
+            self.manifest.pixel_scale_arcsec is not None
+            or not source.cutout.lower().endswith(_PICTURES)
+        )
+        return self.field_arcsec if known else None
 
 
 class Resources:
@@ -73,15 +95,29 @@ class Resources:
             raise NoGenerationError(self.trouble or msg)
         return self._served
 
-    def embedding_searcher(self) -> Searcher:
-        """The searcher in force, if its vectors are of the encoder in force.
+    @property
+    def field_arcsec(self) -> float:
+        """Side on the sky of what the encoder sees."""
+        recipe = self.inference.encoder.card.preprocess
+        return recipe.size_px * recipe.pixel_scale_arcsec
+
+    def mismatch(self) -> str | None:
+        """Why uploads cannot be answered, if they cannot."""
+        try:
+            self.embedding_searcher(self.served)
+        except EncoderMismatchError as exc:
+            return str(exc)
+        return None
+
+    def embedding_searcher(self, served: Served) -> Searcher:
+        """The searcher, if its vectors are of the encoder in force.
 
         Raises
         ------
         EncoderMismatchError
             They are of another encoder: similarities would mean nothing.
         """
-        searcher = self.served.searcher
+        searcher = served.searcher
         theirs = searcher.generation.manifest.encoder_id
         ours = self.inference.encoder.card.id
         if theirs != ours:
@@ -103,7 +139,8 @@ class Resources:
             self._served = Served(
                 generation=current,
                 searcher=Searcher(opened, self.store),
-                provider=FolderProvider.at(opened.manifest.cutouts),
+                provider=FolderProvider(Path(opened.manifest.cutouts)),
+                field_arcsec=self.field_arcsec,
             )
             self.trouble = None
             _log.info("serving generation %d", current.number)
@@ -127,7 +164,8 @@ class Resources:
         stretch: Stretch,
         field_arcsec: float | None,
     ) -> bytes:
-        cutout = self.inference.read(provider.read(name))
+        scale = self.served.manifest.pixel_scale_arcsec
+        cutout = read_cutout(provider.read(name), pixel_scale_arcsec=scale)
         return render_png(
             cutout, size_px=size_px, stretch=stretch, field_arcsec=field_arcsec
         )

@@ -120,7 +120,7 @@ async def similar_to_upload(  # noqa: PLR0913 - the parameters of the contract
         preview_png=_data_url(render_input(embedded.prepared.image)),
     )
     answer.timings_ms.update(embedded.timings_ms)
-    return _similar(request, served, root, answer, query, pages=False)
+    return _similar(request, served, root, answer, query)
 
 
 @router.post("/embeddings", summary="The embedding of an uploaded cutout")
@@ -153,8 +153,6 @@ def _similar(
     root: str,
     answer: Answer,
     query: QueryOut,
-    *,
-    pages: bool = True,
 ) -> SimilarOut:
     return SimilarOut(
         query=query,
@@ -163,7 +161,7 @@ def _similar(
             NeighbourOut.of(neighbour, root, served.field_of(neighbour.source))
             for neighbour in answer.neighbours
         ],
-        next=_next_page(request, root, answer) if pages else None,
+        next=_next_page(request, root, answer),
         timings_ms={name: round(ms, 3) for name, ms in answer.timings_ms.items()},
     )
 

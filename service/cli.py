@@ -1,0 +1,60 @@
+"""The command line: ``twinjet VERB``.
+
+Commands are imported when they are called: torch alone takes seconds.
+"""
+
+import sys
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+from twinjet.index.errors import TwinjetIndexError
+from twinjet.model.errors import ModelError
+
+# Verb to the module of `twinjet.service.commands` that has it.
+COMMANDS = {
+    "up": "serve",
+    "serve": "serve",
+    "index": "index",
+    "sources": "sources",
+    "search": "search",
+    "embed": "search",
+    "simulate": "simulate",
+    "train": "train",
+    "evaluate": "train",
+    "generations": "generations",
+    "rollback": "generations",
+}
+
+
+class _Lazy(click.Group):
+    """A group that imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"twinjet.service.commands.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("twinjet"), prog_name="twinjet")
+def cli() -> None:
+    """Show it one radio galaxy, it finds the twins.
+
+    Settings come from TWINJET_... variables; options go before them.
+    """
+
+
+def main() -> None:
+    """Run a command; an error of ours is one line and exit status 1."""
+    try:
+        cli()
+    except (TwinjetIndexError, ModelError) as exc:
+        click.echo(f"twinjet: {exc}", err=True)
+        sys.exit(1)

@@ -1,0 +1,51 @@
+"""``twinjet generations`` and ``twinjet rollback``: what is and was served."""
+
+import json
+from pathlib import Path
+
+import click
+
+from twinjet.index.generation import open_generation
+from twinjet.service.commands.options import HOME, JSON, config_of, store_of
+
+
+@click.command()
+@HOME
+@JSON
+def generations(home: Path | None, as_json: bool) -> None:  # noqa: FBT001
+    """List the generations that are kept, the latest first."""
+    store = store_of(config_of(home))
+    current = store.current()
+    for generation in store.generations():
+        is_current = current is not None and generation.number == current.number
+        line = {
+            "number": generation.number,
+            "state": generation.state,
+            "current": is_current,
+            "encoder": generation.encoder_id,
+            "catalogue": generation.catalogue_name,
+            "sources": generation.source_count,
+            "created_at": generation.created_at.isoformat(),
+        }
+        if as_json:
+            click.echo(json.dumps(line))
+        else:
+            mark = "*" if is_current else " "
+            click.echo(
+                f"{mark} {generation.number} {generation.state} {generation.created_at:%Y-%m-%d %H:%M} "
+                f"{generation.source_count} sources of {generation.catalogue_name}, "
+                f"encoder {generation.encoder_id}"
+            )
+
+
+@click.command()
+@click.argument("number", type=click.IntRange(1))
+@HOME
+def rollback(number: int, home: Path | None) -> None:
+    """Serve generation NUMBER again, if its files are whole."""
+    config = config_of(home)
+    store = store_of(config)
+    generation = store.generation(number)
+    open_generation(config.files.generations / generation.folder)
+    store.publish(number)
+    click.echo(f"generation {number} is current")

@@ -1,0 +1,106 @@
+"""Options and wiring that commands share."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from twinjet.index.database import create_engine, upgrade
+from twinjet.index.errors import NoGenerationError
+from twinjet.index.generation import OpenGeneration, open_generation
+from twinjet.index.store import SourceStore
+from twinjet.model.encoder import Encoder, default_encoder, load_encoder
+from twinjet.service.config import Config
+
+HOME = click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the index [TWINJET_HOME].",
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+PIXEL_SCALE = click.option(
+    "--pixel-scale",
+    type=click.FloatRange(0, 3600, min_open=True),
+    help="Pixel size in arcsec of cutouts without WCS.",
+)
+
+errors = Console(stderr=True, highlight=False)
+
+
+def config_of(home: Path | None, **values: Any) -> Config:
+    """Settings, with what was given on the command line in force."""
+    given = {name: value for name, value in values.items() if value is not None}
+    if home is not None:
+        given["home"] = home
+    return Config(**given)
+
+
+def store_of(config: Config) -> SourceStore:
+    """The metadata store, brought to this version."""
+    config.home.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(config.metadata_url)
+    upgrade(engine)
+    return SourceStore(engine)
+
+
+def encoder_of(config: Config) -> Encoder:
+    """The encoder in force."""
+    if config.encoder is None:
+        return default_encoder()
+    return load_encoder(config.encoder)
+
+
+def open_current(config: Config, store: SourceStore) -> OpenGeneration:
+    """The generation in force.
+
+    Raises
+    ------
+    NoGenerationError
+        Nothing has been published.
+    """
+    current = store.current()
+    if current is None:
+        msg = f"nothing is indexed in {config.home}: run `twinjet index FOLDER`"
+        raise NoGenerationError(msg)
+    return open_generation(config.files.generations / current.folder)
+
+
+class Bars:
+    """Progress of a build as bars on the terminal; `twinjet.index.reindex.Watcher`."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task: TaskID | None = None
+
+    def stage(self, name: str, total: int | None) -> None:
+        """A stage begins, of so many sources where that is known."""
+        if self._task is not None:
+            self._progress.stop_task(self._task)
+        self._task = self._progress.add_task(name, total=total)
+
+    def advance(self, count: int) -> None:
+        """So many more sources of this stage are done."""
+        if self._task is not None:
+            self._progress.advance(self._task, count)
+
+
+def bars() -> Progress:
+    """Columns of progress on stderr."""
+    return Progress(
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=errors,
+    )

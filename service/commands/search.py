@@ -1,0 +1,139 @@
+"""``twinjet search`` and ``twinjet embed``: a cutout in the terminal."""
+
+import json
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from twinjet.index.errors import EncoderMismatchError
+from twinjet.index.names import parse_position
+from twinjet.index.search import MAX_K, Answer, Options, Searcher
+from twinjet.model.decode import read_cutout
+from twinjet.service.commands.options import (
+    HOME,
+    JSON,
+    PIXEL_SCALE,
+    config_of,
+    encoder_of,
+    errors,
+    open_current,
+    store_of,
+)
+
+# Measured columns that fit a terminal.
+_SHOWN = 5
+
+
+@click.command()
+@click.argument("query")
+@click.option("-k", type=click.IntRange(1, MAX_K), default=10, show_default=True)
+@click.option("--where", help="Filter on columns, as 'angular_size_arcsec > 30'.")
+@click.option("--exact", is_flag=True, help="Compare with every vector.")
+@click.option("--invariant", is_flag=True, help="Average over rotations and mirrors.")
+@PIXEL_SCALE
+@HOME
+@JSON
+def search(  # noqa: PLR0913 - one for each option
+    query: str,
+    k: int,
+    where: str | None,
+    exact: bool,  # noqa: FBT001 - click calls by keyword
+    invariant: bool,  # noqa: FBT001
+    pixel_scale: float | None,
+    home: Path | None,
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Neighbours of QUERY: a file of a cutout, the ID of a source, or a position."""
+    config = config_of(home)
+    store = store_of(config)
+    searcher = Searcher(open_current(config, store), store)
+    options = Options(
+        k=k,
+        where=where,
+        exact=exact,
+        duplicate_radius_arcsec=config.duplicate_radius_arcsec,
+    )
+    path = Path(query)
+    if path.is_file():
+        encoder = encoder_of(config)
+        theirs = searcher.generation.manifest.encoder_id
+        if theirs != encoder.card.id:
+            raise EncoderMismatchError(encoder.card.id, theirs)
+        cutout = read_cutout(path, pixel_scale_arcsec=pixel_scale)
+        for note in cutout.notes:
+            errors.print(note, markup=False)
+        vector = encoder.embed([cutout], invariant=invariant or None)[0]
+        answer = searcher.similar_to_vector(vector, options)
+    elif (position := parse_position(query)) and not query.strip()[0].isalpha():
+        answer = searcher.similar_to_position(*position, 30.0, options)
+    else:
+        answer = searcher.similar_to_source(query, options)
+    if as_json:
+        click.echo(json.dumps(_plain(answer)))
+    else:
+        Console().print(_table(answer))
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--invariant", is_flag=True, help="Average over rotations and mirrors.")
+@PIXEL_SCALE
+def embed(
+    files: tuple[Path, ...],
+    invariant: bool,  # noqa: FBT001 - click calls by keyword
+    pixel_scale: float | None,
+) -> None:
+    """Print the embedding of each of FILES as a line of JSON."""
+    encoder = encoder_of(config_of(None))
+    for path in files:
+        try:
+            cutout = read_cutout(path, pixel_scale_arcsec=pixel_scale)
+        except OSError as exc:
+            raise click.FileError(str(path), exc.strerror) from exc
+        vector = encoder.embed([cutout], invariant=invariant or None)[0]
+        line = {
+            "file": str(path),
+            "encoder": encoder.card.id,
+            "embedding": vector.tolist(),
+        }
+        click.echo(json.dumps(line))
+
+
+def _plain(answer: Answer) -> list[dict[str, object]]:
+    return [
+        {
+            "rank": n.rank,
+            "similarity": n.similarity,
+            "percentile": n.percentile,
+            "source_id": n.source.source_id,
+            "ra": n.source.ra,
+            "dec": n.source.dec,
+            **n.source.columns,
+        }
+        for n in answer.neighbours
+    ]
+
+
+def _table(answer: Answer) -> Table:
+    table = Table(title=answer.query.source_id if answer.query else None)
+    for heading in ("rank", "similarity", "percentile"):
+        table.add_column(heading, justify="right")
+    table.add_column("source", overflow="fold")
+    table.add_column("RA, Dec")
+    columns = list(answer.neighbours[0].source.columns) if answer.neighbours else []
+    for column in columns[:_SHOWN]:
+        table.add_column(column)
+    for n in answer.neighbours:
+        percentile = "" if n.percentile is None else f"{n.percentile:.3f}"
+        values = (n.source.columns.get(column) for column in columns[:_SHOWN])
+        table.add_row(
+            str(n.rank),
+            f"{n.similarity:.4f}",
+            percentile,
+            n.source.source_id,
+            f"{n.source.ra:.5f} {n.source.dec:+.5f}",
+            *("" if value is None else str(value) for value in values),
+        )
+    return table

@@ -1,0 +1,131 @@
+"""``twinjet serve``, and ``twinjet up`` which first makes what there is to serve."""
+
+import json
+import threading
+import time
+import urllib.request
+from pathlib import Path
+from urllib.parse import quote
+
+import click
+import uvicorn
+
+from twinjet.index.folder import catalogue_of_folder
+from twinjet.service.app import create_app
+from twinjet.service.commands.index import run_build
+from twinjet.service.commands.options import HOME, PIXEL_SCALE, config_of, errors
+from twinjet.service.config import Config
+
+# Of the demonstration; indexed in about a minute on two cores.
+_SIMULATED = 2000
+
+# Running requests get so long at the end.
+_GRACE_S = 20
+
+_HOST = click.option("--host", help="Address [TWINJET_HOST].")
+_PORT = click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port [TWINJET_PORT]."
+)
+
+
+@click.command()
+@HOME
+@_HOST
+@_PORT
+def serve(home: Path | None, host: str | None, port: int | None) -> None:
+    """Serve the index: the page at /, the API beside it."""
+    _server(config_of(home, host=host, port=port)).run()
+
+
+@click.command()
+@click.option(
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of cutouts; a simulated sky is made when absent.",
+)
+@PIXEL_SCALE
+@HOME
+@_HOST
+@_PORT
+def up(
+    data: Path | None,
+    pixel_scale: float | None,
+    home: Path | None,
+    host: str | None,
+    port: int | None,
+) -> None:
+    """Make or find data, index it, serve it: everything on one machine."""
+    config = config_of(home, host=host, port=port)
+    folder = data
+    if folder is None:
+        started = time.monotonic()
+        folder = _simulated_sky(config)
+        _say("data", started)
+    started = time.monotonic()
+    report = run_build(
+        config, catalogue_of_folder(folder), folder, pixel_scale_arcsec=pixel_scale
+    )
+    _say(f"index ({report.count} sources)", started)
+    started = time.monotonic()
+    server = _server(config)
+    greeter = threading.Thread(target=_greet, args=(server, started), daemon=True)
+    greeter.start()
+    server.run()
+
+
+def _simulated_sky(config: Config) -> Path:
+    # Here, for a server of real data needs no simulation.
+    from twinjet.model.simulate import simulate_sky  # noqa: PLC0415
+
+    folder = config.home / "simulated"
+    simulate_sky(folder, _SIMULATED)
+    return folder
+
+
+def _server(config: Config) -> uvicorn.Server:
+    return uvicorn.Server(
+        uvicorn.Config(
+            create_app(config),
+            host=config.host,
+            port=config.port,
+            timeout_graceful_shutdown=_GRACE_S,
+            # A proxy in front is named by uvicorn's own variable.
+            log_level="warning",
+        )
+    )
+
+
+def _greet(server: uvicorn.Server, started: float) -> None:
+    """Ask the first question, as a user would, and say what to try."""
+    while not server.started:
+        if server.should_exit:
+            return
+        time.sleep(0.02)
+    _say("start", started)
+    host, port = server.servers[0].sockets[0].getsockname()[:2]
+    root = f"http://{host}:{port}"
+    started = time.monotonic()
+    first = _get(f"{root}/sources?limit=1")["sources"][0]["source"]
+    name = quote(first["source_id"], safe="")
+    _get(f"{root}/similar/{name}")
+    _say("first answer of /similar", started)
+    errors.print(
+        f"\nTwinjet serves {root}\n"
+        f"  {root}/                      the page\n"
+        f"  {root}/docs                  the API, to try\n"
+        f'  curl "{root}/similar/{name}?k=5"\n'
+        f'  curl "{root}/similar?ra={first["ra"]}&dec={first["dec"]}"\n'
+        f'  curl -F file=@cutout.fits "{root}/similar"\n',
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _get(url: str) -> dict[str, list[dict[str, dict[str, str]]]]:
+    with urllib.request.urlopen(url, timeout=60) as response:
+        answer: dict[str, list[dict[str, dict[str, str]]]] = json.load(response)
+        return answer
+
+
+def _say(stage: str, started: float) -> None:
+    errors.print(f"{stage} {time.monotonic() - started:.1f} s")
