@@ -34,6 +34,7 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     index_errors.UnknownSourceError: (404, "unknown-source"),
     index_errors.NoSourceAtPositionError: (404, "no-source-at-position"),
     index_errors.UnknownGenerationError: (404, "unknown-generation"),
+    index_errors.UnknownEncoderError: (404, "unknown-encoder"),
     index_errors.CutoutUnavailableError: (404, "cutout-unavailable"),
     index_errors.FilterError: (422, "invalid-filter"),
     index_errors.InvalidQueryError: (422, "invalid-parameter"),

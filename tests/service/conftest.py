@@ -1,0 +1,42 @@
+"""A service over a small sky, with its lifespan."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+from skies import index_sky, small_encoder, write_sky
+
+from twinjet.service.app import create_app
+from twinjet.service.config import Config
+
+
+@pytest.fixture(scope="session")
+def sky(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sky")
+    write_sky(folder, 40)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def config(sky: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
+    home = tmp_path_factory.mktemp("home")
+    encoder = small_encoder()
+    encoder.save(home / "encoder")
+    index_sky(sky, home, encoder)
+    return Config(home=home, encoder=home / "encoder" / "small.json", refresh_s=0.05)
+
+
+@pytest.fixture(scope="session")
+def client(config: Config) -> Iterator[TestClient]:
+    app = create_app(config)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
+
+
+@pytest.fixture
+def empty_client(tmp_path: Path, config: Config) -> Iterator[TestClient]:
+    """A service with nothing to serve."""
+    app = create_app(Config(home=tmp_path, encoder=config.encoder, refresh_s=0.05))
+    with TestClient(app, raise_server_exceptions=False) as client:
+        yield client
