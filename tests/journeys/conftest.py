@@ -1,0 +1,54 @@
+"""A real server in a process of its own, over real or simulated galaxies."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+from commands import TWINJET, run_twinjet
+
+@pytest.fixture(scope="session")
+def serve() -> Iterator[Callable[[Path], str]]:
+    """Start a server over a home; gives its address when it is ready."""
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(home: Path) -> str:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            port = listener.getsockname()[1]
+        command = [str(TWINJET), "serve", "--home", str(home), "--port", str(port)]
+        processes.append(subprocess.Popen(command, env=os.environ | {"TWINJET_REFRESH_S": "0.1"}))
+        root = f"http://127.0.0.1:{port}"
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            assert processes[-1].poll() is None, "the server ended at its start"
+            try:
+                if httpx.get(f"{root}/livez").status_code == 200:
+                    return root
+            except httpx.TransportError:
+                time.sleep(0.1)
+        pytest.fail("the server did not answer within two minutes")
+
+    yield start
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    for process in processes:
+        assert process.wait(timeout=60) == 0 or process.returncode == -signal.SIGTERM
+
+
+@pytest.fixture(scope="session")
+def mirabest_home(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MiraBest's 1,091 training sources, indexed with the shipped encoder."""
+    home = tmp_path_factory.mktemp("mirabest")
+    run_twinjet("index", shared_data / "mirabest", home=home)
+    return home
+
+
+@pytest.fixture(scope="session")
+def mirabest_server(mirabest_home: Path, serve: Callable[[Path], str]) -> str:
+    return serve(mirabest_home)
