@@ -17,12 +17,17 @@ from twinjet.index.tables import Field, RawTable, read_table
 
 # Names under which catalogues write what every source has, in order of preference.
 ALIASES: Mapping[str, tuple[str, ...]] = {
-    "source_id": ("source_id", "sourceid", "id", "name", "source_name", "rgzid", "rgz_name", "objid", "designation", "main_id", "catid"),
-    "ra": ("ra", "ra_deg", "raj2000", "_raj2000", "ra_icrs", "s_ra", "radio_ra", "radio.ra", "_ra", "radeg"),
-    "dec": ("dec", "dec_deg", "dej2000", "decj2000", "_dej2000", "_decj2000", "de_icrs", "dec_icrs", "s_dec", "radio_dec", "radio.dec", "_de", "decdeg", "dedeg"),
-    "cutout": ("cutout", "cutout_path", "file", "filename", "file_name", "path", "image"),
-    "survey": ("survey", "survey_name", "telescope"),
-}  # fmt: skip
+    word: tuple(names.split())
+    for word, names in {
+        "source_id": "source_id sourceid id name source_name rgzid rgz_name objid "
+        "designation main_id catid",
+        "ra": "ra ra_deg raj2000 _raj2000 ra_icrs s_ra radio_ra radio.ra _ra radeg",
+        "dec": "dec dec_deg dej2000 decj2000 _dej2000 _decj2000 de_icrs dec_icrs s_dec "
+        "radio_dec radio.dec _de decdeg dedeg",
+        "cutout": "cutout cutout_path file filename file_name path image",
+        "survey": "survey survey_name telescope",
+    }.items()
+}
 
 _NEEDED = ("source_id", "ra", "dec")
 
@@ -104,9 +109,7 @@ def make_catalogue(
     digest = sha256(repr(tuple(columns)).encode())
     for source in sources:
         digest.update(repr(source).encode())
-    return Catalogue(
-        name, sources, tuple(columns), tuple(problems), digest.hexdigest()
-    )
+    return Catalogue(name, sources, tuple(columns), tuple(problems), digest.hexdigest())
 
 
 def _places(
@@ -151,7 +154,10 @@ def _catalogue(
         for i, safe in enumerate(_safe_names(table.fields))
         if i not in places.values()
     ]
-    kinds = {i: _kind(values[i] for _, values in table.rows if i < len(values)) for i, _ in measured}
+    kinds = {
+        i: _kind(values[i] for _, values in table.rows if i < len(values))
+        for i, _ in measured
+    }
     units = {word: table.fields[places[word]].unit for word in ("ra", "dec")}
     sources: list[Source] = []
     problems: list[RowProblem] = []
@@ -160,7 +166,9 @@ def _catalogue(
         source_id = _text(values, places["source_id"])
         try:
             if len(values) != len(table.fields):
-                msg = f"{len(values)} values where there are {len(table.fields)} columns"
+                msg = (
+                    f"{len(values)} values where there are {len(table.fields)} columns"
+                )
                 raise ValueError(msg)  # noqa: TRY301 - reported like every other fault
             source = Source(
                 source_id=_checked_id(source_id, seen),
@@ -185,7 +193,13 @@ def _catalogue(
         msg = f"no row of {path} can be used; {first}"
         raise CatalogueError(msg)
     columns = [
-        Column(safe, table.fields[i].unit or _unit_of(safe), kinds[i], table.fields[i].description, table.fields[i].ucd)
+        Column(
+            safe,
+            table.fields[i].unit or _unit_of(safe),
+            kinds[i],
+            table.fields[i].description,
+            table.fields[i].ucd,
+        )
         for i, safe in measured
     ]
     return make_catalogue(name, sources, columns, problems)
@@ -296,7 +310,14 @@ def _safe_names(fields: Sequence[Field]) -> list[str]:
 
 def _unit_of(name: str) -> str | None:
     """Unit that the end of a name tells."""
-    for ending, unit in (("_arcsec", "arcsec"), ("_deg", "deg"), ("_mjy", "mJy"), ("_jy_beam", "Jy/beam"), ("_mjy_beam", "mJy/beam"), ("_jy", "Jy")):
+    for ending, unit in (
+        ("_arcsec", "arcsec"),
+        ("_deg", "deg"),
+        ("_mjy", "mJy"),
+        ("_jy_beam", "Jy/beam"),
+        ("_mjy_beam", "mJy/beam"),
+        ("_jy", "Jy"),
+    ):
         if name.endswith(ending):
             return unit
     return None

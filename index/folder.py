@@ -14,9 +14,31 @@ from twinjet.index.source import Source
 from twinjet.model.decode import read_cutout
 from twinjet.model.errors import CutoutError
 
-_CATALOGUE_ENDINGS = (".csv", ".csv.gz", ".tsv", ".vot", ".vot.gz", ".xml", ".votable", ".fits", ".fits.gz", ".parquet")  # fmt: skip
+_CATALOGUE_ENDINGS = [
+    ".csv",
+    ".csv.gz",
+    ".tsv",
+    ".vot",
+    ".vot.gz",
+    ".xml",
+    ".votable",
+    ".fits",
+    ".fits.gz",
+    ".parquet",
+]
 
-_CUTOUT_ENDINGS = (".fits.fz", ".fits.gz", ".fits", ".fit.gz", ".fit", ".fz", ".png", ".jpeg", ".jpg")  # fmt: skip
+# The longest first: the name without it is the ID.
+_CUTOUT_ENDINGS = [
+    ".fits.fz",
+    ".fits.gz",
+    ".fits",
+    ".fit.gz",
+    ".fit",
+    ".fz",
+    ".png",
+    ".jpeg",
+    ".jpg",
+]
 
 
 def catalogue_of_folder(
@@ -60,7 +82,7 @@ def _from_files(folder: Path) -> Catalogue:
             problems.append(RowProblem(None, source_id, f"{name}: {exc}"))
             continue
         if centre is None:
-            reason = f"{name}: it has no WCS, so its position is unknown; add a catalogue.csv"
+            reason = f"{name}: no WCS, so no position; add a catalogue.csv"
             problems.append(RowProblem(None, source_id, reason))
             continue
         ra, dec = float(centre.ra.deg), float(centre.dec.deg)

@@ -224,7 +224,7 @@ def _check_canaries(folder: Path) -> float:
         best, found = index.search(query, 10)
         least, wanted = index.search(query, 10, exact=True)
         # Two sources may have the very same cutout: then either may come first.
-        if best[0] < least[0] - 1e-5 or least[0] < 1 - 1e-4:  # noqa: PLR2004
+        if best[0] < least[0] - 1e-5 or least[0] < 1 - 1e-4:
             msg = f"row {row} does not find itself: similarity {best[0]:.6f}"
             raise GenerationDamagedError(msg)
         shared += len(np.intersect1d(found, wanted))

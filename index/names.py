@@ -6,7 +6,9 @@ import unicodedata
 import astropy.units as u
 from astropy.coordinates import SkyCoord
 
-_MINUS = dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212\ufe63\uff0d"), "-")
+_MINUS = dict.fromkeys(
+    map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212\ufe63\uff0d"), "-"
+)
 
 # Letters, digits, a blank, a digit: the blank was a plus sign in a query string.
 _LOST_PLUS = re.compile(r"^([A-Z][A-Z_ ]*?[\d.]{3,}) (?=\d)")

@@ -7,6 +7,7 @@ same time wherever it is.
 import base64
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,7 +23,7 @@ _DEFAULT_SORT = "source_id"
 
 def page_of(
     session: Session,
-    query: sa.Select[tuple[SourceRow]],
+    query: sa.Select[SourceRow],
     columns: Sequence[Column],
     *,
     sort: str | None,
@@ -62,7 +63,9 @@ def page_of(
         query = query.where(_beyond(_decode(after, sort), value, missing, descending))
     order = value.desc() if descending else value.asc()
     rows = session.execute(
-        query.add_columns(value).order_by(missing, order, SourceRow.row).limit(limit + 1)
+        query.add_columns(value)
+        .order_by(missing, order, SourceRow.row)
+        .limit(limit + 1)
     ).all()
     page = rows[:limit]
     token = None
@@ -73,7 +76,10 @@ def page_of(
 
 
 def _beyond(
-    last: tuple[Any, int], value: Any, missing: Any, descending: bool  # noqa: FBT001
+    last: tuple[Any, int],
+    value: Any,
+    missing: Any,
+    descending: bool,  # noqa: FBT001
 ) -> sa.ColumnElement[bool]:
     """Sources after the last one of the page before."""
     last_value, last_row = last
@@ -90,14 +96,14 @@ def _encode(sort: str, value: Any, row: int) -> str:
 
 
 def _decode(token: str, sort: str) -> tuple[Any, int]:
-    try:
+    made_for = value = row = None
+    with suppress(ValueError, TypeError):
         padded = token + "=" * (-len(token) % 4)
-        made_for, value, row = json.loads(base64.b64decode(padded, b"-_", validate=True))
-        good = made_for == sort and type(row) is int and 0 <= row < 2**63
-        good = good and (value is None or isinstance(value, str | int | float))
-    except (ValueError, TypeError):
-        good = False
+        decoded = base64.b64decode(padded, b"-_", validate=True)
+        made_for, value, row = json.loads(decoded)
+    good = made_for == sort and type(row) is int and 0 <= row < 2**63
+    good = good and (value is None or isinstance(value, str | int | float))
     if not good:
         msg = "not a token of a page in this order; take it from `next`"
         raise InvalidQueryError(msg, parameter="after", actual=token[:50])
-    return value, row
+    return value, int(row or 0)

@@ -117,7 +117,13 @@ def build(
                     recall_at_10=manifest.recall_at_10,
                 )
         sources, vectors, failed, reused = _embed(
-            catalogue, items, provider, home, encoder, watcher, pixel_scale_arcsec
+            catalogue,
+            items,
+            provider=provider,
+            home=home,
+            encoder=encoder,
+            watcher=watcher,
+            pixel_scale_arcsec=pixel_scale_arcsec,
         )
         problems += failed
         lost = len(catalogue.sources) - len(sources)
@@ -183,22 +189,19 @@ def _items(
     for source in catalogue.sources:
         watcher.advance(1)
         try:
-            if source.cutout is None:
-                msg = "the catalogue names no cutout for it"
-                raise CutoutUnavailableError(msg, actual=source.source_id)
-            digest = provider.digest(source.cutout)
+            digest = provider.digest(_cutout(source))
         except CutoutUnavailableError as exc:
             problems.append(_problem(source, str(exc)))
             continue
-        items.append(
-            Item(source.source_id, source.cutout, digest, source.ra, source.dec)
-        )
+        name = _cutout(source)
+        items.append(Item(source.source_id, name, digest, source.ra, source.dec))
     return items, problems
 
 
 def _embed(
     catalogue: Catalogue,
     items: list[Item],
+    *,
     provider: CutoutProvider,
     home: Home,
     encoder: Encoder,
@@ -235,6 +238,13 @@ def _embed(
             else:
                 problems.append(_problem(by_id[source_id], reason))
     return sources, np.concatenate(parts), problems, reused
+
+
+def _cutout(source: Source) -> str:
+    if source.cutout is None:
+        msg = "the catalogue names no cutout for it"
+        raise CutoutUnavailableError(msg, actual=source.source_id)
+    return source.cutout
 
 
 def _problem(source: Source, reason: str) -> RowProblem:

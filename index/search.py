@@ -159,7 +159,9 @@ class Searcher:
         _check(options)
         dimension = self.generation.manifest.dimension
         if vector.shape != (dimension,):
-            msg = f"the vector has shape {vector.shape}; this generation's ({dimension},)"
+            msg = (
+                f"the vector has shape {vector.shape}; this generation's ({dimension},)"
+            )
             raise InvalidQueryError(
                 msg, parameter="vector", limit=dimension, actual=len(vector)
             )
@@ -301,7 +303,9 @@ def check_cone(ra: float, dec: float, radius_arcsec: float) -> None:
 def _check(options: Options) -> None:
     _within("k", options.k, 1, MAX_K, "")
     _within("offset", options.offset, 0, MAX_OFFSET, "")
-    _within("duplicate_radius_arcsec", options.duplicate_radius_arcsec, 0, 3600, "arcsec")
+    _within(
+        "duplicate_radius_arcsec", options.duplicate_radius_arcsec, 0, 3600, "arcsec"
+    )
     if options.min_similarity is not None:
         _within("min_similarity", options.min_similarity, -1, 1, "")
     if options.region is not None:

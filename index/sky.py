@@ -67,7 +67,8 @@ def healpix_cells(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.int64]:
     longitude = Longitude(np.atleast_1d(np.asarray(ra, dtype=np.float64)), unit=u.deg)
     latitude = Latitude(np.atleast_1d(np.asarray(dec, dtype=np.float64)), unit=u.deg)
     cells = lonlat_to_healpix(longitude, latitude, depth=STORED_ORDER)
-    return cells.astype(np.int64)
+    numbers: NDArray[np.int64] = cells.astype(np.int64)
+    return numbers
 
 
 def cone_ranges(ra: float, dec: float, radius_arcsec: float) -> list[tuple[int, int]]:

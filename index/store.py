@@ -126,9 +126,7 @@ class SourceStore:
         with self._writer.begin() as connection:
             connection.execute(sa.insert(SourceRow), rows)
 
-    def finish_generation(
-        self, number: int, *, source_count: int, folder: str
-    ) -> None:
+    def finish_generation(self, number: int, *, source_count: int, folder: str) -> None:
         """A build is whole and may be published.
 
         Raises
@@ -351,7 +349,7 @@ class SourceStore:
             return [(p.generation, p.published_at) for p in session.scalars(query)]
 
 
-def _count(number: int) -> sa.Select[tuple[int]]:
+def _count(number: int) -> sa.Select[int]:
     query = sa.select(sa.func.count()).select_from(SourceRow)
     return query.where(SourceRow.generation == number)
 
@@ -364,7 +362,7 @@ def _cone(
     dx, dy, dz = SourceRow.x - x, SourceRow.y - y, SourceRow.z - z
     chord_squared = dx * dx + dy * dy + dz * dz
     # Rounding of the vectors, 1e-16, is 0.00003 arcsec: within even for radius 0.
-    inside = chord_squared <= chord_of(radius_arcsec) ** 2 + 1e-30  # noqa: PLR2004
+    inside = chord_squared <= chord_of(radius_arcsec) ** 2 + 1e-30
     cells = sa.or_(
         *(
             SourceRow.healpix.between(first, last)

@@ -124,7 +124,11 @@ def _named(name: str) -> Field:
 def _read_fits(data: bytes) -> RawTable:
     with fits.open(io.BytesIO(data), memmap=False) as hdus:
         number = next(
-            (n for n, h in enumerate(hdus) if isinstance(h, fits.BinTableHDU | fits.TableHDU)),
+            (
+                n
+                for n, h in enumerate(hdus)
+                if isinstance(h, fits.BinTableHDU | fits.TableHDU)
+            ),
             None,
         )
         if number is None:

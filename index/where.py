@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from lark import Lark, Token, Transformer, v_args
-from lark.exceptions import UnexpectedInput, VisitError
+from lark.exceptions import UnexpectedEOF, UnexpectedInput, VisitError
 from sqlalchemy import ColumnElement, and_, not_, or_
 
 from twinjet.index.errors import FilterError
@@ -80,14 +80,15 @@ def parse_where(text: str, columns: Sequence[Column]) -> ColumnElement[bool]:
     try:
         tree = _parser().parse(text)
     except UnexpectedInput as exc:
-        position = exc.pos_in_stream if exc.pos_in_stream is not None else len(text)
+        position = getattr(exc, "pos_in_stream", None) or 0
+        position = len(text) if isinstance(exc, UnexpectedEOF) else position
         if position < 0 or position >= len(text):
             msg = "the filter ends too early, or is empty"
             raise FilterError(msg, position=len(text)) from exc
         msg = f"the filter cannot be read from {text[position : position + 20]!r} on"
         raise FilterError(msg, position=position) from exc
-    terms = sum(1 for _ in tree.scan_values(lambda t: t.type in {"NAME", "TEXT", "NUMBER"}))
-    if terms > 2 * MAX_TERMS:
+    terms = len(list(tree.scan_values(lambda leaf: isinstance(leaf, Token))))
+    if terms > 3 * MAX_TERMS:
         msg = f"the filter has more than {MAX_TERMS} terms"
         raise FilterError(msg, position=0)
     try:

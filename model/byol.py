@@ -41,8 +41,12 @@ class Byol(nn.Module):
         self.backbone = backbone
         self.projector = head(backbone.dimension, hidden, projection)
         self.predictor = head(projection, hidden, projection)
-        self.target_backbone = copy.deepcopy(backbone).requires_grad_(False)
-        self.target_projector = copy.deepcopy(self.projector).requires_grad_(False)
+        self.target_backbone = copy.deepcopy(backbone).requires_grad_(
+            requires_grad=False
+        )
+        self.target_projector = copy.deepcopy(self.projector).requires_grad_(
+            requires_grad=False
+        )
 
     def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
         """Loss of two views of the same images, and the online features.
@@ -71,8 +75,9 @@ class Byol(nn.Module):
             (self.target_projector, self.projector),
         )
         for target, online in pairs:
-            ours, theirs = list(target.parameters()), list(online.parameters())
-            torch._foreach_lerp_(ours, theirs, 1 - momentum)  # noqa: SLF001
+            ours: list[Tensor] = list(target.parameters())
+            theirs: list[Tensor] = list(online.parameters())
+            torch._foreach_lerp_(ours, theirs, 1 - momentum)
 
 
 def momentum_at(progress: float, start: float) -> float:

@@ -82,9 +82,9 @@ class Cutout:
             x, y = self.wcs.world_to_pixel(SkyCoord(ra, dec, unit="deg"))
         except Exception:  # noqa: BLE001 - as in `centre`
             return None
-        if not (-0.5 <= x <= width - 0.5 and -0.5 <= y <= height - 0.5):
-            return None
-        return float(x) - (width - 1) / 2, float(y) - (height - 1) / 2
+        dx, dy = float(x) - (width - 1) / 2, float(y) - (height - 1) / 2
+        inside = abs(dx) <= width / 2 and abs(dy) <= height / 2
+        return (dx, dy) if inside else None
 
 
 def check_shape(height: int, width: int) -> None:

@@ -57,9 +57,9 @@ class Encoder:
     ) -> None:
         self.card = card
         self._device = torch.device(device)
-        self._backbone = backbone.eval().to(
-            self._device, memory_format=torch.channels_last
-        )
+        self._backbone = backbone.eval().to(self._device)
+        # In place; the type of `to` of a module knows of no memory format.
+        backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._mean = mean.to(self._device)
 
     def embed(

@@ -165,9 +165,7 @@ def _correct(vectors: NDArray[np.float32], task: Task) -> dict[str, NDArray[Any]
     }
 
 
-def _with_interval(
-    values: NDArray[Any], chosen: NDArray[np.int64]
-) -> dict[str, float]:
+def _with_interval(values: NDArray[Any], chosen: NDArray[np.int64]) -> dict[str, float]:
     means = values[chosen].mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
     return {

@@ -68,9 +68,7 @@ def read_fits(data: bytes, *, hdu: int | None = None) -> Cutout:
         with warnings.catch_warnings():
             # Surveys' headers break many small rules: only pixels and WCS matter.
             warnings.simplefilter("ignore")
-            with fits.open(
-                io.BytesIO(data), memmap=False, lazy_load_hdus=True
-            ) as hdus:
+            with fits.open(io.BytesIO(data), memmap=False, lazy_load_hdus=True) as hdus:
                 header, pixels = _find_image(hdus, hdu, len(data))
             wcs = _celestial_wcs(header)
     except CutoutError:

@@ -65,7 +65,7 @@ class Components:
         """Largest distance between two components with 2 % of the brightest."""
         # Peak brightness, not flux: a wide faint lobe does not reach the contours.
         peak = self.flux / (1 + self.sigma_along * self.sigma_across)
-        bright = peak > 0.02 * peak.max()  # noqa: PLR2004 - as the docstring says
+        bright = peak > 0.02 * peak.max()
         x, y = self.x[bright], self.y[bright]
         size = 2 * self.sigma_along[bright].max()
         gaps = np.hypot(x[:, None] - x[None], y[:, None] - y[None])
@@ -78,17 +78,15 @@ def join(*parts: Components) -> Components:
     return Components(*(np.concatenate([getattr(p, f) for p in parts]) for f in fields))
 
 
-def blob(
-    x: float, y: float, flux: float, along: float, across: float, angle: float = 0.0
-) -> Components:
+def blob(x: float, y: float, flux: float, *, along: float, across: float) -> Components:
     """One Gaussian."""
-    values = (x, y, flux, along, across, angle)
+    values = (x, y, flux, along, across, 0.0)
     return Components(*(np.array([float(value)]) for value in values))
 
 
 def core(rng: Rng, fraction: float) -> Components:
     """The unresolved core, with about this part of a lobe's flux."""
-    return blob(0, 0, fraction * rng.lognormal(0, 0.7), 0.1, 0.1)
+    return blob(0, 0, fraction * rng.lognormal(0, 0.7), along=0.1, across=0.1)
 
 
 def plume(
@@ -120,7 +118,13 @@ def lobe(rng: Rng, length: float) -> Components:
         np.zeros(n),
     )
     size = length * rng.uniform(0.02, 0.05)
-    spot = blob(length, length * rng.normal(0, 0.03), rng.uniform(0.5, 1.2), size, size)
+    spot = blob(
+        length,
+        length * rng.normal(0, 0.03),
+        rng.uniform(0.5, 1.2),
+        along=size,
+        across=size,
+    )
     jet = Components(
         length * np.linspace(0.05, 0.9, n),
         np.zeros(n),
@@ -197,7 +201,7 @@ def _core_jet(rng: Rng, length: float) -> Components:
 
 def _compact(rng: Rng, length: float) -> Components:
     size = min(length, 8.0) * rng.uniform(0.02, 0.25)
-    return blob(0, 0, 1, size, size * rng.uniform(0.4, 1))
+    return blob(0, 0, 1, along=size, across=size * rng.uniform(0.4, 1))
 
 
 def _blended(rng: Rng, length: float) -> Components:
@@ -259,8 +263,8 @@ def render(
             continue
         window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
         east, north = dx[n, window[1]][None, :], dy[n, window[0]][:, None]
-        exponent = (
-            xx[n] * north**2 - 2 * xy[n] * north * east + yy[n] * east**2
-        ) / (-2 * determinant[n])
+        exponent = (xx[n] * north**2 - 2 * xy[n] * north * east + yy[n] * east**2) / (
+            -2 * determinant[n]
+        )
         image[window] += peak[n] * np.exp(exponent)
     return image

@@ -86,7 +86,8 @@ def _stretched(pixels: NDArray[np.float32], stretch: Stretch) -> NDArray[np.floa
         unit = np.log1p(unit / _SOFTENING) / np.log1p(1 / _SOFTENING)
     elif stretch == "sqrt":
         unit = np.sqrt(unit)
-    return unit.astype(np.float32)
+    shown: NDArray[np.float32] = unit.astype(np.float32)
+    return shown
 
 
 def _levels(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -94,7 +95,8 @@ def _levels(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     least, most = float(np.nanmin(pixels)), float(np.nanmax(pixels))
     span = most - least
     unit = (pixels - least) / (span if span > 0 else 1.0)
-    return np.nan_to_num(unit, nan=0.0).astype(np.float32)
+    greys: NDArray[np.float32] = np.nan_to_num(unit, nan=0.0).astype(np.float32)
+    return greys
 
 
 def _png(unit: NDArray[np.float32], size_px: int) -> bytes:

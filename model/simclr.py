@@ -1,4 +1,4 @@
-"""SimCLR (Chen et al. 2020, arXiv:2002.05709): which two views are of one image?
+"""SimCLR (Chen et al. 2020, arXiv:2002.05709): tell the other view from the rest.
 
 It needs no target network and learns from far fewer images than BYOL: with 13,000
 seen its nearest neighbours were right about FR I or II in 77 % where BYOL's stayed

@@ -94,7 +94,9 @@ def _source_on_sky(
 ) -> tuple[Components, dict[str, Any]]:
     """Components in Jy, and what is true of them."""
     arm = float(
-        np.clip(rng.lognormal(np.log(_MEDIAN_ARM_ARCSEC), _ARM_SPREAD), *_ARM_RANGE_ARCSEC)
+        np.clip(
+            rng.lognormal(np.log(_MEDIAN_ARM_ARCSEC), _ARM_SPREAD), *_ARM_RANGE_ARCSEC
+        )
     )
     angle = rng.uniform(0, 2 * np.pi)
     source = SHAPES[kind](rng, arm).turned(angle)
@@ -153,7 +155,10 @@ def _noise(rng: Rng, survey: Survey) -> NDArray[np.float64]:
     white = rng.normal(size=(survey.size_px, survey.size_px))
     noise = np.fft.ifft2(np.fft.fft2(white) * beam).real
     # Parseval: the variance that is left is the mean power of the filter.
-    return noise * survey.rms_jy_beam / np.sqrt(np.mean(beam**2))
+    scaled: NDArray[np.float64] = noise * (
+        survey.rms_jy_beam / np.sqrt(np.mean(beam**2))
+    )
+    return scaled
 
 
 def _artefacts(
@@ -170,16 +175,30 @@ def _artefacts(
     period = rng.uniform(3, 8) * survey.beam_arcsec / survey.pixel_scale_arcsec
     if draw < 0.07:  # noqa: PLR2004 - half of them
         radius = np.hypot(dx, dy)
-        rings = np.cos(2 * np.pi * radius / period) * np.exp(-radius / (3 * period))
-        return level * rings
+        rings: NDArray[np.float64] = (
+            level * np.cos(2 * np.pi * radius / period) * np.exp(-radius / (3 * period))
+        )
+        return rings
     angle = rng.uniform(0, np.pi)
-    return 0.5 * level * np.cos(2 * np.pi * (dx * np.cos(angle) + dy * np.sin(angle)) / period)
+    across = dx * np.cos(angle) + dy * np.sin(angle)
+    stripes: NDArray[np.float64] = 0.5 * level * np.cos(2 * np.pi * across / period)
+    return stripes
 
 
-_COLUMNS = (
-    "source_id", "cutout", "ra_deg", "dec_deg", "survey", "morphology", "angular_size_arcsec",
-    "flux_mjy", "peak_mjy_beam", "position_angle_deg", "duplicate_of", "simulated",
-)  # fmt: skip
+_COLUMNS = [
+    "source_id",
+    "cutout",
+    "ra_deg",
+    "dec_deg",
+    "survey",
+    "morphology",
+    "angular_size_arcsec",
+    "flux_mjy",
+    "peak_mjy_beam",
+    "position_angle_deg",
+    "duplicate_of",
+    "simulated",
+]
 
 
 def simulate_sky(
@@ -234,17 +253,18 @@ def _write_source(
     rng = np.random.default_rng([seed, i])
     kind = str(rng.choice(KINDS))
     sky, truth = _source_on_sky(rng, kind, survey)
+    about: dict[str, Any] = {"truth": truth, "survey": survey, "taken": taken}
     low, high = np.sin(np.radians([-10, 64]))
     here = SkyCoord(
         rng.uniform(0, 360), np.degrees(np.arcsin(rng.uniform(low, high))), unit="deg"
     )
-    rows = [_row(folder, here, _observed(rng, sky, survey), truth, survey, taken)]
+    rows = [_row(folder, here, _observed(rng, sky, survey), **about)]
     if rng.uniform() < _TWICE_CATALOGUED:
         angle, gap = rng.uniform(0, 360) * u.deg, rng.uniform(2, 4) * u.arcsec
         there = here.directional_offset_by(angle, gap)
         east, north = (gap.value * f(angle.to_value(u.rad)) for f in (np.sin, np.cos))
         again = _observed(rng, sky.moved(-east, -north), survey)
-        row = _row(folder, there, again, truth, survey, taken)
+        row = _row(folder, there, again, **about)
         rows.append(row | {"duplicate_of": rows[0]["source_id"]})
     return rows
 
@@ -253,6 +273,7 @@ def _row(
     folder: Path,
     here: SkyCoord,
     pixels: NDArray[np.float32],
+    *,
     truth: dict[str, Any],
     survey: Survey,
     taken: set[str],

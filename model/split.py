@@ -39,7 +39,8 @@ def sky_fold(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.int64]:
     latitude = Latitude(np.atleast_1d(dec), unit=u.deg)
     cell = lonlat_to_healpix(longitude, latitude, depth=_ORDER).astype(np.uint64)
     hashed = (cell * np.uint64(_HASH)) % np.uint64(2**32)
-    return (hashed >> np.uint64(16)).astype(np.int64) % _FOLDS
+    folds: NDArray[np.int64] = (hashed >> np.uint64(16)).astype(np.int64) % _FOLDS
+    return folds
 
 
 def may_train(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
@@ -53,7 +54,7 @@ def may_train(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.bool_]:
     >>> bool(0.75 < may_train(ra, dec).mean() < 0.85)
     True
     """
-    allowed = sky_fold(ra, dec) != 0
+    allowed: NDArray[np.bool_] = sky_fold(ra, dec) != 0
     here = SkyCoord(np.atleast_1d(ra), np.atleast_1d(dec), unit="deg")
     for angle in range(0, 360, 45):
         there = here.directional_offset_by(angle * u.deg, BUFFER_ARCSEC * u.arcsec)

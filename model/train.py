@@ -201,7 +201,16 @@ def train(
                 checkpoint, module=learner, optimizer=optimizer, step=step + 1
             )
             saved_at = now
-    return _finish(learner, preset, images, folder, name, device, seed, notes or {})
+    return _finish(
+        learner,
+        preset,
+        images,
+        folder=folder,
+        name=name,
+        device=device,
+        seed=seed,
+        notes=notes or {},
+    )
 
 
 def _learner(preset: Preset) -> Learner:
@@ -300,6 +309,7 @@ def _finish(
     learner: Learner,
     preset: Preset,
     images: NDArray[np.float16],
+    *,
     folder: Path,
     name: str,
     device: str,

@@ -30,7 +30,7 @@ def root_path(request: Request) -> str:
     return prefix.rstrip("/")
 
 
-def options(  # noqa: PLR0913 - one for each parameter of the contract
+def options(
     held: Annotated[Resources, Depends(resources)],
     *,
     k: Annotated[int, Query(ge=1, le=MAX_K, description="Neighbours wanted")] = 10,
@@ -38,7 +38,13 @@ def options(  # noqa: PLR0913 - one for each parameter of the contract
         int, Query(ge=0, le=MAX_OFFSET, description="Neighbours to pass over first")
     ] = 0,
     min_similarity: Annotated[
-        float | None, Query(ge=-1, le=1, allow_inf_nan=False, description="Leave out what is less similar")
+        float | None,
+        Query(
+            ge=-1,
+            le=1,
+            allow_inf_nan=False,
+            description="Leave out what is less similar",
+        ),
     ] = None,
     exclude: Annotated[
         list[str] | None,
@@ -59,13 +65,16 @@ def options(  # noqa: PLR0913 - one for each parameter of the contract
         ),
     ] = None,
     region_ra: Annotated[
-        float | None, Query(ge=0, le=360, allow_inf_nan=False, description="ICRS degrees")
+        float | None,
+        Query(ge=0, le=360, allow_inf_nan=False, description="ICRS degrees"),
     ] = None,
     region_dec: Annotated[
-        float | None, Query(ge=-90, le=90, allow_inf_nan=False, description="ICRS degrees")
+        float | None,
+        Query(ge=-90, le=90, allow_inf_nan=False, description="ICRS degrees"),
     ] = None,
     region_radius_deg: Annotated[
-        float | None, Query(ge=0, le=180, allow_inf_nan=False, description="Radius of the region")
+        float | None,
+        Query(ge=0, le=180, allow_inf_nan=False, description="Radius of the region"),
     ] = None,
     exact: Annotated[bool, Query(description="Compare with every vector")] = False,
 ) -> Options:

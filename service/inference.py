@@ -79,7 +79,11 @@ class Inference:
         cutout = read_cutout(data, pixel_scale_arcsec=pixel_scale_arcsec, hdu=hdu)
         return cutout, self.encoder.card.preprocess(cutout)
 
-    def _embed(self, prepared: Prepared, invariant: bool | None) -> NDArray[np.float32]:
+    def _embed(  # an executor passes by position
+        self,
+        prepared: Prepared,
+        invariant: bool | None,  # noqa: FBT001
+    ) -> NDArray[np.float32]:
         image = prepared.image[None]
         vector: NDArray[np.float32] = self.encoder.embed_images(
             image, invariant=invariant

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from twinjet.index.cutouts.folder import FolderProvider
 from twinjet.index.cutouts.port import CutoutProvider
+from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import (
     EncoderMismatchError,
     NoGenerationError,
@@ -18,7 +19,6 @@ from twinjet.index.errors import (
 from twinjet.index.generation import Manifest, open_generation
 from twinjet.index.search import Searcher
 from twinjet.index.source import Source
-from twinjet.index.database import create_engine, upgrade
 from twinjet.index.store import Generation, SourceStore
 from twinjet.model.decode import read_cutout
 from twinjet.model.encoder import Encoder, default_encoder, load_encoder
@@ -157,15 +157,14 @@ class Resources:
 
     def _draw(
         self,
-        number: int,  # noqa: ARG002 - part of the cache's key
-        provider: CutoutProvider,
+        served: Served,
         name: str,
         size_px: int,
         stretch: Stretch,
         field_arcsec: float | None,
     ) -> bytes:
-        scale = self.served.manifest.pixel_scale_arcsec
-        cutout = read_cutout(provider.read(name), pixel_scale_arcsec=scale)
+        scale = served.manifest.pixel_scale_arcsec
+        cutout = read_cutout(served.provider.read(name), pixel_scale_arcsec=scale)
         return render_png(
             cutout, size_px=size_px, stretch=stretch, field_arcsec=field_arcsec
         )

@@ -49,7 +49,7 @@ class SourceOut(BaseModel):
     @classmethod
     def of(cls, source: Source) -> Self:
         """On the wire."""
-        columns = {
+        columns: dict[str, Any] = {
             name: value
             for name, value in source.columns.items()
             if name not in cls.model_fields

@@ -36,18 +36,27 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     found = shutil.which("initdb")
     initdb = Path(found) if found else (programs[-1] if programs else None)
-    require("postgres", available=initdb is not None, reason="PostgreSQL is not installed")
+    require(
+        "postgres", available=initdb is not None, reason="PostgreSQL is not installed"
+    )
     assert initdb is not None
     # The server refuses to run as root.
     as_user = ["runuser", "-u", "nobody", "--"] if os.geteuid() == 0 else []
     # Not below pytest's folder, which another user cannot enter.
-    folder = Path(subprocess.run([*as_user, "mktemp", "-d"], capture_output=True, text=True, check=True).stdout.strip())  # fmt: skip
+    made = subprocess.check_output([*as_user, "mktemp", "-d"], text=True)
+    folder = Path(made.strip())
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
 
     def run(program: str, *arguments: str) -> None:
-        command = [*as_user, str(initdb.with_name(program)), "-D", str(folder / "data"), *arguments]
+        command = [
+            *as_user,
+            str(initdb.with_name(program)),
+            "-D",
+            str(folder / "data"),
+            *arguments,
+        ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
 
     run("initdb", "-U", "twinjet", "--auth=trust", "-E", "UTF8", "--no-sync")

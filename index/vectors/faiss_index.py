@@ -37,10 +37,11 @@ def build_index(vectors: Vectors, path: Path) -> None:
     Rows are numbered from 0.
     """
     count, dimension = vectors.shape
-    index = faiss.index_factory(dimension, KIND, faiss.METRIC_INNER_PRODUCT)
+    index: Any = faiss.index_factory(dimension, KIND, faiss.METRIC_INNER_PRODUCT)
     # One list has one centroid: a sample is as good as all, and one source is
     # enough.
-    faiss.downcast_index(index).cp.min_points_per_centroid = 1
+    inverted: Any = faiss.downcast_index(index)
+    inverted.cp.min_points_per_centroid = 1
     index.train(np.ascontiguousarray(vectors[:16_384]))
     # In parts, so that memory does not grow with the generation.
     for start in range(0, count, 65_536):
@@ -109,13 +110,15 @@ class FaissIndex:
 
     def _scan(self, query: Vectors, wanted: int, among: Rows | None) -> Rows:
         """Candidates by their one-bit codes, ascending."""
-        parameters = None
+        parameters: Any = None
         if among is not None:
             bits = np.zeros(len(self), dtype=bool)
             bits[among] = True
             packed = np.packbits(bits, bitorder="little")
             selector = faiss.IDSelectorBitmap(len(self), faiss.swig_ptr(packed))
-            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=1)
+            # The stubs of 2026 know no selector.
+            make: Any = faiss.SearchParametersIVF
+            parameters = make(sel=selector, nprobe=1)
             # FAISS keeps pointers only: these must outlive the search.
             parameters.keep_alive = (selector, packed)
         _, found = self._index.search(query[None], wanted, params=parameters)

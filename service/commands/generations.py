@@ -12,7 +12,7 @@ from twinjet.service.commands.options import HOME, JSON, config_of, store_of
 @click.command()
 @HOME
 @JSON
-def generations(home: Path | None, as_json: bool) -> None:  # noqa: FBT001
+def generations(home: Path | None, as_json: bool) -> None:
     """List the generations that are kept, the latest first."""
     store = store_of(config_of(home))
     current = store.current()
@@ -32,7 +32,8 @@ def generations(home: Path | None, as_json: bool) -> None:  # noqa: FBT001
         else:
             mark = "*" if is_current else " "
             click.echo(
-                f"{mark} {generation.number} {generation.state} {generation.created_at:%Y-%m-%d %H:%M} "
+                f"{mark} {generation.number} {generation.state} "
+                f"{generation.created_at:%Y-%m-%d %H:%M} "
                 f"{generation.source_count} sources of {generation.catalogue_name}, "
                 f"encoder {generation.encoder_id}"
             )

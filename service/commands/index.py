@@ -60,7 +60,7 @@ def index(
     max_failed: float,
     pixel_scale: float | None,
     home: Path | None,
-    as_json: bool,  # noqa: FBT001 - click calls by keyword
+    as_json: bool,
 ) -> None:
     """Index a FOLDER of cutouts and publish it.
 

@@ -35,15 +35,15 @@ _SHOWN = 5
 @PIXEL_SCALE
 @HOME
 @JSON
-def search(  # noqa: PLR0913 - one for each option
+def search(
     query: str,
     k: int,
     where: str | None,
-    exact: bool,  # noqa: FBT001 - click calls by keyword
-    invariant: bool,  # noqa: FBT001
+    exact: bool,
+    invariant: bool,
     pixel_scale: float | None,
     home: Path | None,
-    as_json: bool,  # noqa: FBT001
+    as_json: bool,
 ) -> None:
     """Neighbours of QUERY: a file of a cutout, the ID of a source, or a position."""
     config = config_of(home)
@@ -82,7 +82,7 @@ def search(  # noqa: PLR0913 - one for each option
 @PIXEL_SCALE
 def embed(
     files: tuple[Path, ...],
-    invariant: bool,  # noqa: FBT001 - click calls by keyword
+    invariant: bool,
     pixel_scale: float | None,
 ) -> None:
     """Print the embedding of each of FILES as a line of JSON."""

@@ -16,18 +16,16 @@ from twinjet.service.commands.options import HOME, JSON, config_of, store_of
 @click.argument("name", required=False)
 @click.option("--where", help="Filter on columns, as \"fr_class = 'FRI'\".")
 @click.option("--sort", help="Column; '-column' for descending.")
-@click.option(
-    "--limit", type=click.IntRange(1, 100_000), default=20, show_default=True
-)
+@click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True)
 @HOME
 @JSON
-def sources(  # noqa: PLR0913 - one for each option
+def sources(
     name: str | None,
     where: str | None,
     sort: str | None,
     limit: int,
     home: Path | None,
-    as_json: bool,  # noqa: FBT001 - click calls by keyword
+    as_json: bool,
 ) -> None:
     """List indexed sources as CSV; those that NAME can mean when it is given."""
     config = config_of(home)

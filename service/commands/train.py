@@ -32,7 +32,7 @@ from twinjet.service.commands.options import config_of, encoder_of, errors
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--half", is_flag=True, help="bfloat16, where the hardware has it.")
-def train(  # noqa: PLR0913 - one for each option
+def train(
     out: Path,
     preset: str,
     name: str,
@@ -41,7 +41,7 @@ def train(  # noqa: PLR0913 - one for each option
     images: int | None,
     seed: int,
     device: str,
-    half: bool,  # noqa: FBT001 - click calls by keyword
+    half: bool,
 ) -> None:
     """Train an encoder without labels and write it to OUT.
 
@@ -70,7 +70,9 @@ def train(  # noqa: PLR0913 - one for each option
         half=half,
         notes={
             "preset": preset,
-            "data": {folder.folder.resolve().name: len(folder.rows) for folder in folders},
+            "data": {
+                folder.folder.resolve().name: len(folder.rows) for folder in folders
+            },
             "simulated": simulated,
             "precision": "bfloat16" if half else "float32",
         },

@@ -26,5 +26,6 @@ async def readyz(held: ResourcesDep, response: Response) -> Health:
         response.status_code = 503
         return Health(status="unavailable", trouble=str(exc))
     trouble = held.trouble or held.mismatch()
-    status = "degraded" if trouble else "ok"
-    return Health(status=status, generation=number, trouble=trouble)
+    return Health(
+        status="degraded" if trouble else "ok", generation=number, trouble=trouble
+    )

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 import math
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, File, Query, Request, UploadFile
@@ -52,7 +52,11 @@ _Invariant = Annotated[
 
 @router.get("/similar/{source_id:path}", summary="Neighbours of a catalogued source")
 def similar_to_source(
-    source_id: str, request: Request, served: ServedDep, root: RootDep, options: OptionsDep
+    source_id: str,
+    request: Request,
+    served: ServedDep,
+    root: RootDep,
+    options: OptionsDep,
 ) -> SimilarOut:
     answer = served.searcher.similar_to_source(source_id, options)
     query = QueryOut(kind="source", **_known(answer.query, served, root))
@@ -60,7 +64,7 @@ def similar_to_source(
 
 
 @router.get("/similar", summary="Neighbours of the source nearest to a position")
-def similar_to_position(  # noqa: PLR0913 - the parameters of the contract
+def similar_to_position(
     request: Request,
     served: ServedDep,
     root: RootDep,
@@ -88,14 +92,14 @@ def similar_to_position(  # noqa: PLR0913 - the parameters of the contract
 
 
 @router.post("/similar", summary="Neighbours of an uploaded cutout")
-async def similar_to_upload(  # noqa: PLR0913 - the parameters of the contract
+async def similar_to_upload(
     request: Request,
     held: ResourcesDep,
     served: ServedDep,
     root: RootDep,
     options: OptionsDep,
-    file: Annotated[UploadFile, File(description="FITS (also .gz, .fz), PNG or JPEG")],
     *,
+    file: Annotated[UploadFile, File(description="FITS (also .gz, .fz), PNG or JPEG")],
     invariant: _Invariant = None,
     pixel_scale_arcsec: _Scale = None,
     hdu: _Hdu = None,
@@ -170,13 +174,15 @@ def _next_page(request: Request, root: str, answer: Answer) -> str | None:
     """The same question, further down; a path, so that any proxy may stand between."""
     if not answer.more or not answer.neighbours:
         return None
-    parameters = [(n, v) for n, v in request.query_params.multi_items() if n != "offset"]
+    parameters = [
+        (n, v) for n, v in request.query_params.multi_items() if n != "offset"
+    ]
     parameters.append(("offset", str(answer.neighbours[-1].rank)))
     path = request.scope["raw_path"].decode("ascii").removeprefix(root)
     return f"{root}{path}?{urlencode(parameters)}"
 
 
-def _known(source: Source | None, served: Served, root: str) -> dict[str, object]:
+def _known(source: Source | None, served: Served, root: str) -> dict[str, Any]:
     """Members of the query for a catalogued source."""
     if source is None:
         return {}

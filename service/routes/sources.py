@@ -1,6 +1,6 @@
 """Catalogued sources and their cutouts."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -31,7 +31,7 @@ _FITS_START = b"SIMPLE"
 
 
 @router.get("/sources", summary="Sources by name, by cone, by filter")
-def list_sources(  # noqa: PLR0913 - the parameters of the contract
+def list_sources(
     request: Request,
     held: ResourcesDep,
     served: ServedDep,
@@ -154,8 +154,7 @@ def cutout_png(
 ) -> Response:
     source = _source(held, served, source_id)
     png = held.picture(
-        served.generation.number,
-        served.provider,
+        served,
         _cutout(source),
         size,
         stretch,
@@ -196,7 +195,7 @@ def _item(
     root: str,
     source: Source,
     *,
-    match: str | None = None,
+    match: Literal["id", "name", "position"] | None = None,
     separation: float | None = None,
 ) -> SourceItem:
     return SourceItem(

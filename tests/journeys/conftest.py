@@ -12,6 +12,7 @@ import httpx2 as httpx
 import pytest
 from commands import TWINJET, run_twinjet
 
+
 @pytest.fixture(scope="session")
 def serve() -> Iterator[Callable[[Path], str]]:
     """Start a server over a home; gives its address when it is ready."""
@@ -22,7 +23,9 @@ def serve() -> Iterator[Callable[[Path], str]]:
             listener.bind(("127.0.0.1", 0))
             port = listener.getsockname()[1]
         command = [str(TWINJET), "serve", "--home", str(home), "--port", str(port)]
-        processes.append(subprocess.Popen(command, env=os.environ | {"TWINJET_REFRESH_S": "0.1"}))
+        processes.append(
+            subprocess.Popen(command, env=os.environ | {"TWINJET_REFRESH_S": "0.1"})
+        )
         root = f"http://127.0.0.1:{port}"
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:

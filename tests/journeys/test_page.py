@@ -18,7 +18,9 @@ SIZES = {"laptop": (1366, 768), "phone": (390, 844)}
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    require("chromium", available=chromium is not None, reason="Chromium is not installed")
+    require(
+        "chromium", available=chromium is not None, reason="Chromium is not installed"
+    )
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium,
@@ -44,7 +46,12 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
-    page.on("request", lambda r: None if "127.0.0.1" in r.url or r.url.startswith("data:") else faults.append(r.url))  # fmt: skip
+
+    def watch(url: str) -> None:
+        if not url.startswith(("http://127.0.0.1", "data:")):
+            faults.append(url)
+
+    page.on("request", lambda request: watch(request.url))
     yield page
     context.close()
     assert faults == []
@@ -52,12 +59,16 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
 
 def picture_is_drawn(page: Page, selector: str) -> None:
     page.wait_for_function(
-        "s => { const i = document.querySelector(s); return i && i.complete && i.naturalWidth > 0 }",
+        """s => {
+            const image = document.querySelector(s);
+            return image && image.complete && image.naturalWidth > 0;
+        }""",
         arg=selector,
     )
 
 
 def keep(page: Page, name: str, tmp_path: Path) -> None:
+    assert page.viewport_size is not None
     width = page.viewport_size["width"]
     folder = Path(SCREENSHOTS or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
@@ -67,14 +78,16 @@ def keep(page: Page, name: str, tmp_path: Path) -> None:
     assert path.stat().st_size > 20_000
 
 
-def test_a_source_is_found_by_its_id(page: Page, mirabest_server: str, tmp_path: Path):
+def test_a_source_is_found_by_its_id(
+    page: Page, mirabest_server: str, tmp_path: Path
+) -> None:
     page.goto(mirabest_server)
     picture_is_drawn(page, "[data-testid=example] img")
     page.get_by_test_id("search-box").fill("MB011.019+001.031")
     page.get_by_test_id("search-box").press("Enter")
     expect(page.get_by_test_id("query-panel")).to_contain_text("MB011.019+001.031")
     cards = page.get_by_test_id("result-card")
-    expect(cards).to_have_count(10 if cards.count() <= 10 else cards.count())
+    expect(cards).to_have_count(max(10, cards.count()))
     picture_is_drawn(page, "[data-testid=result-card] img")
     keep(page, "by-id", tmp_path)
     second = cards.nth(1).get_attribute("data-source-id")
@@ -86,25 +99,29 @@ def test_a_source_is_found_by_its_id(page: Page, mirabest_server: str, tmp_path:
 
 def test_an_upload_finds_its_source(
     page: Page, mirabest_server: str, shared_data: Path, tmp_path: Path
-):
+) -> None:
     page.goto(mirabest_server)
     file = shared_data / "mirabest" / "original" / "MB011.019+001.031.fits"
     page.get_by_test_id("file-input").set_input_files(file)
     first = page.get_by_test_id("result-card").first
-    expect(first).to_have_attribute("data-source-id", "MB011.019+001.031", timeout=20_000)
+    expect(first).to_have_attribute(
+        "data-source-id", "MB011.019+001.031", timeout=20_000
+    )
     picture_is_drawn(page, "[data-testid=query-panel] img")
     keep(page, "by-upload", tmp_path)
 
 
-def test_nothing_spills_over_the_side(page: Page, mirabest_server: str):
+def test_nothing_spills_over_the_side(page: Page, mirabest_server: str) -> None:
     page.goto(f"{mirabest_server}/?id=MB011.019%2B001.031")
     page.get_by_test_id("result-card").first.wait_for()
     wide = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
     assert wide <= 0
 
 
-def test_the_api_can_be_tried_without_internet(page: Page, mirabest_server: str):
+def test_the_api_can_be_tried_without_internet(
+    page: Page, mirabest_server: str
+) -> None:
     page.goto(f"{mirabest_server}/docs")
-    expect(page.locator("#swagger-ui")).to_contain_text("Neighbours of an uploaded cutout")
-
-
+    expect(page.locator("#swagger-ui")).to_contain_text(
+        "Neighbours of an uploaded cutout"
+    )

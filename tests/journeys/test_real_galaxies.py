@@ -2,7 +2,9 @@
 
 import gzip
 import io
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2 as httpx
 import numpy as np
@@ -11,18 +13,21 @@ from astropy.io import fits
 
 
 @pytest.fixture(scope="module")
-def client(mirabest_server: str):
+def client(mirabest_server: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=mirabest_server, timeout=60) as client:
         yield client
 
 
-def neighbours(client: httpx.Client, data: bytes, query: str = "") -> list[dict]:
+def neighbours(
+    client: httpx.Client, data: bytes, query: str = ""
+) -> list[dict[str, Any]]:
     answer = client.post(f"/similar{query}", files={"file": ("cutout.fits", data)})
     assert answer.status_code == 200, answer.text
-    return answer.json()["neighbours"]
+    found: list[dict[str, Any]] = answer.json()["neighbours"]
+    return found
 
 
-def ids(found: list[dict]) -> list[str]:
+def ids(found: list[dict[str, Any]]) -> list[str]:
     return [n["source"]["source_id"] for n in found]
 
 
@@ -62,11 +67,13 @@ def originals(shared_data: Path) -> dict[str, bytes]:
     return {path.stem: path.read_bytes() for path in files}
 
 
-def test_every_source_is_indexed(client):
+def test_every_source_is_indexed(client: httpx.Client) -> None:
     assert client.get("/generations").json()["generations"][0]["sources"] == 1091
 
 
-def test_an_original_finds_its_own_source_first(client, originals):
+def test_an_original_finds_its_own_source_first(
+    client: httpx.Client, originals: dict[str, bytes]
+) -> None:
     assert len(originals) == 28
     for source_id, data in originals.items():
         best = neighbours(client, data)[0]
@@ -75,7 +82,9 @@ def test_an_original_finds_its_own_source_first(client, originals):
 
 
 @pytest.mark.filterwarnings("ignore::astropy.io.fits.verify.VerifyWarning")
-def test_encodings_of_an_original_get_the_same_ten(client, originals):
+def test_encodings_of_an_original_get_the_same_ten(
+    client: httpx.Client, originals: dict[str, bytes]
+) -> None:
     for data in originals.values():
         wanted = ids(neighbours(client, data))
         pixels, header = pixels_and_header(data)
@@ -86,7 +95,9 @@ def test_encodings_of_an_original_get_the_same_ten(client, originals):
 
 
 @pytest.mark.filterwarnings("ignore::astropy.io.fits.verify.VerifyWarning")
-def test_a_quarter_turn_keeps_the_ten(client, originals):
+def test_a_quarter_turn_keeps_the_ten(
+    client: httpx.Client, originals: dict[str, bytes]
+) -> None:
     for data in originals.values():
         wanted = ids(neighbours(client, data))
         pixels, header = pixels_and_header(data)
@@ -96,18 +107,20 @@ def test_a_quarter_turn_keeps_the_ten(client, originals):
         assert ids(neighbours(client, turned, "?invariant=true")) == exact
 
 
-def test_id_and_position_agree(client):
+def test_id_and_position_agree(client: httpx.Client) -> None:
     by_id = client.get("/similar/MB011.019%2B001.031").json()["neighbours"]
     answer = client.get("/similar?ra=11.0195&dec=1.0311&radius_arcsec=20")
     assert ids(answer.json()["neighbours"]) == ids(by_id)
 
 
-def test_neighbours_share_a_class_more_often_than_chance(client):
+def test_neighbours_share_a_class_more_often_than_chance(client: httpx.Client) -> None:
     """Not a figure of quality, but an index of noise would fail it."""
     right = total = 0
     sources = client.get("/sources?limit=60&where=confidence='confident'").json()
     for item in sources["sources"]:
-        answer = client.get(item["links"]["similar"], params={"where": "confidence='confident'"})
+        answer = client.get(
+            item["links"]["similar"], params={"where": "confidence='confident'"}
+        )
         for found in answer.json()["neighbours"]:
             right += found["source"]["fr_class"] == item["source"]["fr_class"]
             total += 1

@@ -4,21 +4,25 @@ import gzip
 import io
 from pathlib import Path
 
+import httpx2 as httpx
 import numpy as np
 import pytest
 from astropy.io import fits
 from fastapi.testclient import TestClient
 from problems import assert_problem
-from skies import double_source, header_at
+from skies import double_source, header_at, small_encoder
 
+from twinjet.service.app import create_app
 from twinjet.service.config import Config
 
 
-def upload(client: TestClient, data: bytes, query: str = "", name: str = "a.fits"):
+def upload(
+    client: TestClient, data: bytes, query: str = "", name: str = "a.fits"
+) -> httpx.Response:
     return client.post(f"/similar{query}", files={"file": (name, data)})
 
 
-def ids(answer) -> list[str]:
+def ids(answer: httpx.Response) -> list[str]:
     return [n["source"]["source_id"] for n in answer.json()["neighbours"]]
 
 
@@ -28,7 +32,9 @@ def fits_bytes(pixels: np.ndarray, header: fits.Header | None = None) -> bytes:
     return file.getvalue()
 
 
-def test_a_source_has_k_neighbours_in_order_and_is_not_among_them(client):
+def test_a_source_has_k_neighbours_in_order_and_is_not_among_them(
+    client: TestClient,
+) -> None:
     answer = client.get("/similar/T100%2B003?k=7")
     assert answer.status_code == 200
     found = answer.json()["neighbours"]
@@ -39,7 +45,7 @@ def test_a_source_has_k_neighbours_in_order_and_is_not_among_them(client):
     assert "T100+003" not in ids(answer)
 
 
-def test_an_answer_names_what_it_came_from(client):
+def test_an_answer_names_what_it_came_from(client: TestClient) -> None:
     answer = client.get("/similar/T100%2B003").json()
     assert answer["generation"]["sources"] == 40
     assert answer["generation"]["exact"] is True
@@ -48,17 +54,20 @@ def test_an_answer_names_what_it_came_from(client):
     assert set(answer["timings_ms"]) >= {"search", "metadata"}
 
 
-def test_a_plus_that_arrives_as_a_blank_is_the_same_name(client):
-    assert client.get("/similar/T100%20003").json()["query"]["source"]["source_id"] == "T100+003"
+def test_a_plus_that_arrives_as_a_blank_is_the_same_name(client: TestClient) -> None:
+    assert (
+        client.get("/similar/T100%20003").json()["query"]["source"]["source_id"]
+        == "T100+003"
+    )
 
 
-def test_links_of_an_answer_lead_somewhere(client):
+def test_links_of_an_answer_lead_somewhere(client: TestClient) -> None:
     first = client.get("/similar/T100%2B003?k=1").json()["neighbours"][0]
     for link in first["links"].values():
         assert client.get(link).status_code == 200
 
 
-def test_pages_join_to_one_ranking(client):
+def test_pages_join_to_one_ranking(client: TestClient) -> None:
     whole = ids(client.get("/similar/T100%2B003?k=12"))
     pages, url = [], "/similar/T100%2B003?k=5"
     for _ in range(3):
@@ -69,45 +78,49 @@ def test_pages_join_to_one_ranking(client):
     assert len(set(pages)) == len(pages)
 
 
-def test_the_last_page_has_no_next(client):
+def test_the_last_page_has_no_next(client: TestClient) -> None:
     assert client.get("/similar/T100%2B003?k=1000").json()["next"] is None
 
 
-def test_a_position_finds_the_neighbours_of_its_nearest_source(client):
+def test_a_position_finds_the_neighbours_of_its_nearest_source(
+    client: TestClient,
+) -> None:
     by_id = client.get("/similar/T100%2B020")
     answer = client.get("/similar?ra=0.001&dec=-14&radius_arcsec=10")
     assert answer.json()["query"]["source"]["source_id"] == "T100+020"
     assert ids(answer) == ids(by_id)
 
 
-def test_a_position_without_source_says_how_far_it_looked(client):
+def test_a_position_without_source_says_how_far_it_looked(client: TestClient) -> None:
     body = assert_problem(
         client.get("/similar?ra=100&dec=0"), 404, "no-source-at-position"
     )
     assert "30 arcsec" in body["detail"]
 
 
-def test_a_filter_holds_for_every_neighbour(client):
-    answer = client.get("/similar/T100%2B003", params={"where": "fr_class = 'FRI' and redshift > 0.3"})
+def test_a_filter_holds_for_every_neighbour(client: TestClient) -> None:
+    answer = client.get(
+        "/similar/T100%2B003", params={"where": "fr_class = 'FRI' and redshift > 0.3"}
+    )
     found = [n["source"] for n in answer.json()["neighbours"]]
     assert found
     assert all(s["fr_class"] == "FRI" and s["redshift"] > 0.3 for s in found)
 
 
-def test_a_region_holds_for_every_neighbour(client):
+def test_a_region_holds_for_every_neighbour(client: TestClient) -> None:
     query = "region_ra=0&region_dec=-14&region_radius_deg=2&k=100"
     found = client.get(f"/similar/T100%2B003?{query}").json()["neighbours"]
     assert 0 < len(found) < 20
     assert all(abs(n["source"]["dec"] + 14) <= 2 for n in found)
 
 
-def test_half_a_region_names_the_missing_half(client):
+def test_half_a_region_names_the_missing_half(client: TestClient) -> None:
     answer = client.get("/similar/T100%2B003?region_ra=3&region_dec=3")
     body = assert_problem(answer, 422, "invalid-parameter")
     assert body["parameter"] == "region_radius_deg"
 
 
-def test_an_indexed_cutout_finds_itself_first(client, sky: Path):
+def test_an_indexed_cutout_finds_itself_first(client: TestClient, sky: Path) -> None:
     for number in (0, 7, 21):
         answer = upload(client, (sky / f"T{number:03d}.fits").read_bytes())
         best = answer.json()["neighbours"][0]
@@ -115,7 +128,7 @@ def test_an_indexed_cutout_finds_itself_first(client, sky: Path):
         assert best["similarity"] > 0.9999
 
 
-def test_an_upload_with_wcs_tells_its_position(client, sky: Path):
+def test_an_upload_with_wcs_tells_its_position(client: TestClient, sky: Path) -> None:
     query = upload(client, (sky / "T020.fits").read_bytes()).json()["query"]
     assert query["kind"] == "upload"
     assert (query["ra"] % 360, query["dec"]) == pytest.approx((0, -14), abs=1e-6)
@@ -123,7 +136,9 @@ def test_an_upload_with_wcs_tells_its_position(client, sky: Path):
     assert query["peak_snr"] > 10
 
 
-def test_encodings_of_the_same_image_get_the_same_answer(client, sky: Path):
+def test_encodings_of_the_same_image_get_the_same_answer(
+    client: TestClient, sky: Path
+) -> None:
     plain = (sky / "T011.fits").read_bytes()
     wanted = ids(upload(client, plain))
     with fits.open(io.BytesIO(plain)) as hdus:
@@ -147,7 +162,7 @@ def test_encodings_of_the_same_image_get_the_same_answer(client, sky: Path):
         assert ids(upload(client, data)) == wanted
 
 
-def test_a_turned_upload_gets_the_same_answer(client, sky: Path):
+def test_a_turned_upload_gets_the_same_answer(client: TestClient, sky: Path) -> None:
     with fits.open(sky / "T011.fits") as hdus:
         pixels, header = hdus[0].data, hdus[0].header
     wanted = ids(upload(client, fits_bytes(pixels, header), "?invariant=true"))
@@ -156,7 +171,7 @@ def test_a_turned_upload_gets_the_same_answer(client, sky: Path):
         assert ids(upload(client, data, "?invariant=true")) == wanted
 
 
-def test_the_next_page_of_an_upload_goes_on(client, sky: Path):
+def test_the_next_page_of_an_upload_goes_on(client: TestClient, sky: Path) -> None:
     data = (sky / "T011.fits").read_bytes()
     whole = ids(upload(client, data, "?k=8"))
     first = upload(client, data, "?k=4")
@@ -164,7 +179,9 @@ def test_the_next_page_of_an_upload_goes_on(client, sky: Path):
     assert ids(first) + ids(second) == whole
 
 
-def test_an_embedding_is_a_unit_vector_of_the_cards_length(client, sky: Path):
+def test_an_embedding_is_a_unit_vector_of_the_cards_length(
+    client: TestClient, sky: Path
+) -> None:
     data = (sky / "T011.fits").read_bytes()
     body = client.post("/embeddings", files={"file": ("a", data)}).json()
     assert len(body["embedding"]) == body["dimension"]
@@ -191,12 +208,14 @@ REFUSED = {
 
 @pytest.mark.parametrize("what", REFUSED)
 @pytest.mark.parametrize("path", ["/similar", "/embeddings"])
-def test_what_is_no_cutout_is_refused_by_what_is_wrong(client, path: str, what: str):
+def test_what_is_no_cutout_is_refused_by_what_is_wrong(
+    client: TestClient, path: str, what: str
+) -> None:
     data, status, name = REFUSED[what]
     assert_problem(client.post(path, files={"file": ("x", data)}), status, name)
 
 
-def test_a_table_is_no_image(client):
+def test_a_table_is_no_image(client: TestClient) -> None:
     column = fits.Column("a", "E", array=np.arange(3.0))
     hdus = fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns([column])])
     file = io.BytesIO()
@@ -227,44 +246,48 @@ def test_a_table_is_no_image(client):
         ("/T100%2B003?duplicates=perhaps", "duplicates"),
     ],
 )
-def test_a_parameter_out_of_bounds_is_named(client, query: str, parameter: str):
+def test_a_parameter_out_of_bounds_is_named(
+    client: TestClient, query: str, parameter: str
+) -> None:
     body = assert_problem(client.get(f"/similar{query}"), 422, "invalid-parameter")
     assert body["parameter"] == parameter
 
 
-@pytest.mark.parametrize("name", ["nobody", "%00", "x" * 3000, "%FF%FE", "..%2F..%2Fetc"])
-def test_an_unknown_source_is_a_404(client, name: str):
+@pytest.mark.parametrize(
+    "name", ["nobody", "%00", "x" * 3000, "%FF%FE", "..%2F..%2Fetc"]
+)
+def test_an_unknown_source_is_a_404(client: TestClient, name: str) -> None:
     assert_problem(client.get(f"/similar/{name}"), 404, "unknown-source")
 
 
-def test_a_bad_filter_tells_where_it_went_wrong(client):
+def test_a_bad_filter_tells_where_it_went_wrong(client: TestClient) -> None:
     answer = client.get("/similar/T100%2B003", params={"where": "redshift > > 3"})
     assert assert_problem(answer, 422, "invalid-filter")["position"] == 11
 
 
-def test_a_form_without_file_says_so(client):
+def test_a_form_without_file_says_so(client: TestClient) -> None:
     answer = client.post("/similar", files={"picture": ("a", b"b")})
     assert_problem(answer, 422, "missing-file")
 
 
-def test_a_body_that_is_no_form_is_refused(client):
+def test_a_body_that_is_no_form_is_refused(client: TestClient) -> None:
     headers = {"content-type": "multipart/form-data; boundary=x"}
     answer = client.post("/similar", content=b"garbage", headers=headers)
     assert_problem(answer, 400, "malformed-multipart")
 
 
-def test_without_an_index_searches_are_503_and_say_what_to_do(empty_client):
+def test_without_an_index_searches_are_503_and_say_what_to_do(
+    empty_client: TestClient,
+) -> None:
     body = assert_problem(empty_client.get("/similar/x"), 503, "index-unavailable")
     assert "twinjet index" in body["detail"]
     assert empty_client.get("/readyz").status_code == 503
     assert empty_client.get("/livez").status_code == 200
 
 
-def test_another_encoder_answers_by_id_and_refuses_uploads(config: Config, sky, tmp_path):
-    from skies import small_encoder
-
-    from twinjet.service.app import create_app
-
+def test_another_encoder_answers_by_id_and_refuses_uploads(
+    config: Config, sky: Path, tmp_path: Path
+) -> None:
     small_encoder(seed=5).save(tmp_path)
     other = config.model_copy(update={"encoder": tmp_path / "small.json"})
     with TestClient(create_app(other)) as client:
@@ -274,7 +297,9 @@ def test_another_encoder_answers_by_id_and_refuses_uploads(config: Config, sky, 
         assert client.get("/readyz").json()["status"] == "degraded"
 
 
-def test_headers_of_a_file_do_not_move_the_answer(client, sky: Path):
+def test_headers_of_a_file_do_not_move_the_answer(
+    client: TestClient, sky: Path
+) -> None:
     data = fits_bytes(_GOOD, header_at(12.0, 5.0))
     named = upload(client, data, name='"><img src=x onerror=alert(1)>.fits')
     assert ids(named) == ids(upload(client, data))

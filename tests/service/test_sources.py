@@ -1,7 +1,9 @@
 """`/sources`, cutouts, generations, encoders, health and the page."""
 
 import io
+from pathlib import Path
 
+import numpy as np
 import pytest
 from astropy.io import fits
 from fastapi.testclient import TestClient
@@ -16,7 +18,7 @@ from twinjet.service.config import Config
 from twinjet.service.errors import lookup
 
 
-def test_pages_walk_through_every_source_once(client):
+def test_pages_walk_through_every_source_once(client: TestClient) -> None:
     for sort in ("source_id", "-redshift", "fr_class"):
         seen, url = [], f"/sources?limit=7&sort={sort}"
         while url:
@@ -26,23 +28,30 @@ def test_pages_walk_through_every_source_once(client):
         assert sorted(seen) == [f"T100+{number:03d}" for number in range(40)]
 
 
-def test_a_cone_across_ra_0_is_in_order_of_separation(client):
+def test_a_cone_across_ra_0_is_in_order_of_separation(client: TestClient) -> None:
     page = client.get("/sources?ra=0&dec=-14&radius_arcsec=7200").json()
     gaps = [item["separation_arcsec"] for item in page["sources"]]
     assert gaps == sorted(gaps)
-    assert {350 < item["source"]["ra"] for item in page["sources"]} == {True, False}
+    assert {item["source"]["ra"] > 350 for item in page["sources"]} == {True, False}
 
 
 @pytest.mark.parametrize(
     ("typed", "match"),
-    [("T100+007", "id"), ("t100 007", "name"), ("+007", "name"), ("353.5 -17.9", "position")],
+    [
+        ("T100+007", "id"),
+        ("t100 007", "name"),
+        ("+007", "name"),
+        ("353.5 -17.9", "position"),
+    ],
 )
-def test_what_a_person_types_is_understood(client, typed: str, match: str):
+def test_what_a_person_types_is_understood(
+    client: TestClient, typed: str, match: str
+) -> None:
     first = client.get("/sources", params={"name": typed}).json()["sources"][0]
     assert (first["source"]["source_id"], first["match"]) == ("T100+007", match)
 
 
-def test_columns_tell_kind_and_unit(client):
+def test_columns_tell_kind_and_unit(client: TestClient) -> None:
     columns = client.get("/sources?limit=1").json()["columns"]
     assert {c["name"]: c["kind"] for c in columns} == {
         "redshift": "number",
@@ -53,14 +62,23 @@ def test_columns_tell_kind_and_unit(client):
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=1001", "after=zzz", "sort=nothing", "ra=1&dec=1", "ra=1&dec=95&radius_arcsec=1",
-     "ra=nan&dec=1&radius_arcsec=1", "name=x&where=redshift>1", "name="],
-)  # fmt: skip
-def test_a_list_that_cannot_be_is_refused(client, query: str):
+    [
+        "limit=0",
+        "limit=1001",
+        "after=zzz",
+        "sort=nothing",
+        "ra=1&dec=1",
+        "ra=1&dec=95&radius_arcsec=1",
+        "ra=nan&dec=1&radius_arcsec=1",
+        "name=x&where=redshift>1",
+        "name=",
+    ],
+)
+def test_a_list_that_cannot_be_is_refused(client: TestClient, query: str) -> None:
     assert_problem(client.get(f"/sources?{query}"), 422, "invalid-parameter")
 
 
-def test_a_cutout_comes_back_as_it_was_indexed(client, sky):
+def test_a_cutout_comes_back_as_it_was_indexed(client: TestClient, sky: Path) -> None:
     answer = client.get("/sources/T100%2B007/cutout.fits")
     assert answer.content == (sky / "T007.fits").read_bytes()
     assert answer.headers["content-type"] == "application/fits"
@@ -69,25 +87,29 @@ def test_a_cutout_comes_back_as_it_was_indexed(client, sky):
 
 
 @pytest.mark.parametrize("stretch", ["asinh", "linear", "log", "sqrt"])
-def test_a_cutout_is_drawn_as_asked(client, stretch: str):
+def test_a_cutout_is_drawn_as_asked(client: TestClient, stretch: str) -> None:
     answer = client.get(f"/sources/T100%2B007/cutout.png?size=64&stretch={stretch}")
     picture = Image.open(io.BytesIO(answer.content))
     assert (picture.format, picture.size) == ("PNG", (64, 64))
-    assert picture.getextrema()[1] > 200
+    assert np.asarray(picture).max() > 200
 
 
-def test_a_cutout_that_was_removed_is_a_404_and_not_a_500(config: Config, tmp_path):
+def test_a_cutout_that_was_removed_is_a_404_and_not_a_500(
+    config: Config, tmp_path: Path
+) -> None:
     write_sky(tmp_path / "sky", 3)
     encoder = small_encoder()
     index_sky(tmp_path / "sky", tmp_path / "home", encoder)
     (tmp_path / "sky" / "T001.fits").unlink()
-    with TestClient(create_app(config.model_copy(update={"home": tmp_path / "home"}))) as client:
+    with TestClient(
+        create_app(config.model_copy(update={"home": tmp_path / "home"}))
+    ) as client:
         answer = client.get("/sources/T100%2B001/cutout.fits")
         assert_problem(answer, 404, "cutout-unavailable")
         assert client.get("/similar/T100%2B001").status_code == 200
 
 
-def test_generations_tell_which_is_current(client):
+def test_generations_tell_which_is_current(client: TestClient) -> None:
     listed = client.get("/generations").json()["generations"]
     assert [g["current"] for g in listed] == [True]
     report = client.get(f"/generations/{listed[0]['number']}").json()
@@ -96,13 +118,15 @@ def test_generations_tell_which_is_current(client):
     assert_problem(client.get("/generations/99"), 404, "unknown-generation")
 
 
-def test_encoders_are_listed_with_their_cards(client):
+def test_encoders_are_listed_with_their_cards(client: TestClient) -> None:
     card = client.get("/encoders").json()["encoders"][0]
     assert client.get(f"/encoders/{card['name']}").json() == card
     assert_problem(client.get("/encoders/other"), 404, "unknown-encoder")
 
 
-def test_a_new_generation_is_served_without_a_restart(config: Config, tmp_path):
+def test_a_new_generation_is_served_without_a_restart(
+    config: Config, tmp_path: Path
+) -> None:
     write_sky(tmp_path / "sky", 5)
     encoder = small_encoder()
     home = tmp_path / "home"
@@ -111,58 +135,69 @@ def test_a_new_generation_is_served_without_a_restart(config: Config, tmp_path):
         assert client.get("/readyz").json()["generation"] == 1
         write_sky(tmp_path / "more", 8, seed=3)
         index_sky(tmp_path / "more", home, encoder)
-        resources = client.app.state.resources
+        resources = app.state.resources
         resources.refresh()
         assert client.get("/readyz").json()["generation"] == 2
         assert client.get("/similar/T100%2B007").status_code == 200
 
 
-def test_a_damaged_generation_is_not_served_and_the_earlier_one_is(config: Config, tmp_path):
+def test_a_damaged_generation_is_not_served_and_the_earlier_one_is(
+    config: Config, tmp_path: Path
+) -> None:
     write_sky(tmp_path / "sky", 5)
     encoder = small_encoder()
     home = tmp_path / "home"
     index_sky(tmp_path / "sky", home, encoder)
-    with TestClient(create_app(config.model_copy(update={"home": home, "refresh_s": 3600}))) as client:
+    app = create_app(config.model_copy(update={"home": home, "refresh_s": 3600}))
+    with TestClient(app) as client:
         write_sky(tmp_path / "more", 8, seed=3)
         index_sky(tmp_path / "more", home, encoder)
         path = home / "generations" / "g000002" / "vectors.npy"
         data = bytearray(path.read_bytes())
         data[-3] ^= 1
         path.write_bytes(data)
-        client.app.state.resources.refresh()
+        app.state.resources.refresh()
         ready = client.get("/readyz").json()
         assert (ready["status"], ready["generation"]) == ("degraded", 1)
         assert "checksum" in ready["trouble"]
 
 
-def test_every_error_of_ours_has_a_place_in_the_table():
+def test_every_error_of_ours_has_a_place_in_the_table() -> None:
     bases = {model_errors.ModelError, index_errors.TwinjetIndexError}
     # What only commands meet is not answered over HTTP.
     offline = {
-        "EncoderError", "EncoderFileError", "DatasetError", "SimulationError", "CutoutError",
-        "CatalogueError", "CatalogueFormatError", "CatalogueColumnError",
-        "BuildInProgressError", "TooManyFailuresError", "StoreError",
-    }  # fmt: skip
+        *("EncoderError", "EncoderFileError", "DatasetError", "SimulationError"),
+        *("CatalogueError", "CatalogueFormatError", "CatalogueColumnError"),
+        *("BuildInProgressError", "TooManyFailuresError", "StoreError", "CutoutError"),
+    }
     for module in (model_errors, index_errors):
         for error in vars(module).values():
-            if isinstance(error, type) and issubclass(error, Exception) and error not in bases:
+            if (
+                isinstance(error, type)
+                and issubclass(error, Exception)
+                and error not in bases
+            ):
                 assert (lookup(error) is None) == (error.__name__ in offline), error
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/static/js/main.js", "/livez"])
-def test_every_answer_keeps_the_page_to_its_own_origin(client, path: str):
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/openapi.json", "/static/js/main.js", "/livez"]
+)
+def test_every_answer_keeps_the_page_to_its_own_origin(
+    client: TestClient, path: str
+) -> None:
     answer = client.get(path)
     assert answer.status_code == 200
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert answer.headers["x-content-type-options"] == "nosniff"
 
 
-def test_the_page_asks_nothing_from_elsewhere(client):
+def test_the_page_asks_nothing_from_elsewhere(client: TestClient) -> None:
     page = client.get("/").text
     for attribute in ('src="http', 'href="http', "//cdn"):
         assert attribute not in page
 
 
-def test_what_is_not_there_is_a_problem_too(client):
+def test_what_is_not_there_is_a_problem_too(client: TestClient) -> None:
     assert_problem(client.get("/nothing"), 404, "not-found")
     assert_problem(client.delete("/livez"), 405, "method-not-allowed")

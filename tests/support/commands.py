@@ -12,6 +12,8 @@ def run_twinjet(*arguments: object, home: Path | None = None) -> str:
     command = [str(TWINJET), *map(str, arguments)]
     if home is not None:
         command += ["--home", str(home)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=900
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -16,6 +16,7 @@ from twinjet.index.reindex import Report, build
 from twinjet.index.store import SourceStore
 from twinjet.model.backbone import Backbone
 from twinjet.model.card import EncoderCard
+from twinjet.model.cutout import Cutout
 from twinjet.model.encoder import Encoder
 from twinjet.model.preprocess import Preprocess
 
@@ -29,7 +30,11 @@ def double_source(
     y, x = np.indices((size, size)) - (size - 1) / 2
     pixels = rng.normal(0, 1.5e-4, (size, size))
     angle, length = rng.uniform(0, 2 * np.pi), rng.uniform(4, 14)
-    for place, flux in ((0.0, rng.uniform(0, 1)), (1.0, 1.0), (-1.0, rng.uniform(0.2, 1))):
+    for place, flux in (
+        (0.0, rng.uniform(0, 1)),
+        (1.0, 1.0),
+        (-1.0, rng.uniform(0.2, 1)),
+    ):
         dx = x - place * length * np.cos(angle)
         dy = y - place * length * np.sin(angle)
         width = rng.uniform(1.3, 3.0)
@@ -43,7 +48,10 @@ def header_at(ra: float, dec: float, size: int = 100) -> fits.Header:
     header["CTYPE1"], header["CTYPE2"] = "RA---TAN", "DEC--TAN"
     header["CRVAL1"], header["CRVAL2"] = ra, dec
     header["CRPIX1"] = header["CRPIX2"] = (size + 1) / 2
-    header["CDELT1"], header["CDELT2"] = -PIXEL_SCALE_ARCSEC / 3600, PIXEL_SCALE_ARCSEC / 3600
+    header["CDELT1"], header["CDELT2"] = (
+        -PIXEL_SCALE_ARCSEC / 3600,
+        PIXEL_SCALE_ARCSEC / 3600,
+    )
     header["BUNIT"], header["RADESYS"] = "JY/BEAM", "ICRS"
     return header
 
@@ -60,7 +68,10 @@ def write_sky(folder: Path, count: int, *, seed: int = 0) -> None:
         fits.PrimaryHDU(pixels, header_at(ra, dec)).writeto(folder / name)
         redshift = "" if number % 4 == 0 else f"{number / count:.3f}"
         fr_class = "FRI" if number % 2 else "FRII"
-        lines.append(f"T100+{number:03d},{name},{ra},{dec},{redshift},{fr_class},{number % 3 == 0}")
+        lines.append(
+            f"T100+{number:03d},{name},{ra},{dec},{redshift},{fr_class},"
+            f"{number % 3 == 0}"
+        )
     (folder / "catalogue.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -86,9 +97,7 @@ def small_encoder(seed: int = 0, *, views: int = 8) -> Encoder:
     return Encoder(card, backbone, mean=mean)
 
 
-def _cutout(pixels: NDArray[np.float32]):
-    from twinjet.model.cutout import Cutout
-
+def _cutout(pixels: NDArray[np.float32]) -> Cutout:
     return Cutout(pixels, pixel_scale_arcsec=(PIXEL_SCALE_ARCSEC, PIXEL_SCALE_ARCSEC))
 
 
@@ -98,7 +107,7 @@ class Quiet:
 
     stages: tuple[str, ...] = ()
 
-    def stage(self, name: str, total: int | None) -> None:
+    def stage(self, name: str, total: int | None) -> None:  # noqa: ARG002
         self.stages += (name,)
 
     def advance(self, count: int) -> None:
