@@ -131,7 +131,8 @@ def test_a_new_generation_is_served_without_a_restart(
     encoder = small_encoder()
     home = tmp_path / "home"
     index_sky(tmp_path / "sky", home, encoder)
-    with TestClient(create_app(config.model_copy(update={"home": home}))) as client:
+    app = create_app(config.model_copy(update={"home": home}))
+    with TestClient(app) as client:
         assert client.get("/readyz").json()["generation"] == 1
         write_sky(tmp_path / "more", 8, seed=3)
         index_sky(tmp_path / "more", home, encoder)
