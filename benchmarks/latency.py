@@ -51,9 +51,7 @@ def main() -> None:
         rate = report["count"] / seconds
         machine = platform.processor() or platform.machine()
         print(f"machine: {machine}, {os.cpu_count()} cores")
-        print(
-            f"index: {report['count']} sources in {seconds:.1f} s, {rate:.1f} per second"
-        )
+        print(f"index: {report['count']} sources in {seconds:.1f} s, {rate:.1f}/s")
         measure(home, folder, arguments.requests)
 
 
@@ -70,9 +68,7 @@ def measure(home: Path, folder: Path, requests: int) -> None:
             page = client.get("/sources?limit=200").json()["sources"]
             names = [quote(item["source"]["source_id"], safe="") for item in page]
             files = [path.read_bytes() for path in cutouts_of(folder)[:50]]
-            print(
-                "\n| question | median ms | p95 ms | its parts, medians in ms |"
-            )
+            print("\n| question | median ms | p95 ms | its parts, medians in ms |")
             print("| --- | --- | --- | --- |")
             ask(
                 "by ID",

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from twinjet.index.generation import open_generation
-from twinjet.service.commands.options import HOME, JSON, config_of, store_of
+from twinjet.service.commands.options import HOME, JSON, config_of, existing_store_of
 
 
 @click.command()
@@ -14,7 +14,7 @@ from twinjet.service.commands.options import HOME, JSON, config_of, store_of
 @JSON
 def generations(home: Path | None, as_json: bool) -> None:
     """List the generations that are kept, the latest first."""
-    store = store_of(config_of(home))
+    store = existing_store_of(config_of(home))
     current = store.current()
     for generation in store.generations():
         is_current = current is not None and generation.number == current.number
@@ -45,7 +45,7 @@ def generations(home: Path | None, as_json: bool) -> None:
 def rollback(number: int, home: Path | None) -> None:
     """Serve generation NUMBER again, if its files are whole."""
     config = config_of(home)
-    store = store_of(config)
+    store = existing_store_of(config)
     generation = store.generation(number)
     open_generation(config.files.generations / generation.folder)
     store.publish(number)

@@ -53,6 +53,20 @@ def store_of(config: Config) -> SourceStore:
     return SourceStore(engine)
 
 
+def existing_store_of(config: Config) -> SourceStore:
+    """The metadata store, for commands that only read.
+
+    Raises
+    ------
+    NoGenerationError
+        There is no home yet; it is not made for a mistyped name.
+    """
+    if config.database_url is None and not config.home.is_dir():
+        msg = f"there is no index in {config.home}: run `twinjet index FOLDER`"
+        raise NoGenerationError(msg)
+    return store_of(config)
+
+
 def encoder_of(config: Config) -> Encoder:
     """The encoder in force."""
     if config.encoder is None:

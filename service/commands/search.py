@@ -1,6 +1,7 @@
 """``twinjet search`` and ``twinjet embed``: a cutout in the terminal."""
 
 import json
+import sys
 from pathlib import Path
 
 import click
@@ -18,8 +19,8 @@ from twinjet.service.commands.options import (
     config_of,
     encoder_of,
     errors,
+    existing_store_of,
     open_current,
-    store_of,
 )
 
 # Measured columns that fit a terminal.
@@ -47,7 +48,7 @@ def search(
 ) -> None:
     """Neighbours of QUERY: a file of a cutout, the ID of a source, or a position."""
     config = config_of(home)
-    store = store_of(config)
+    store = existing_store_of(config)
     searcher = Searcher(open_current(config, store), store)
     options = Options(
         k=k,
@@ -73,7 +74,9 @@ def search(
     if as_json:
         click.echo(json.dumps(_plain(answer)))
     else:
-        Console().print(_table(answer))
+        # A pipe has no width; a table that is cut to 80 columns helps nobody there.
+        width = None if sys.stdout.isatty() else 200
+        Console(width=width).print(_table(answer))
 
 
 @click.command()
@@ -119,9 +122,9 @@ def _plain(answer: Answer) -> list[dict[str, object]]:
 def _table(answer: Answer) -> Table:
     table = Table(title=answer.query.source_id if answer.query else None)
     for heading in ("rank", "similarity", "percentile"):
-        table.add_column(heading, justify="right")
-    table.add_column("source", overflow="fold")
-    table.add_column("RA, Dec")
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("source", no_wrap=True)
+    table.add_column("RA, Dec", no_wrap=True)
     columns = list(answer.neighbours[0].source.columns) if answer.neighbours else []
     for column in columns[:_SHOWN]:
         table.add_column(column)

@@ -9,7 +9,7 @@ import click
 
 from twinjet.index.errors import NoGenerationError
 from twinjet.index.resolve import resolve
-from twinjet.service.commands.options import HOME, JSON, config_of, store_of
+from twinjet.service.commands.options import HOME, JSON, config_of, existing_store_of
 
 
 @click.command()
@@ -29,7 +29,7 @@ def sources(
 ) -> None:
     """List indexed sources as CSV; those that NAME can mean when it is given."""
     config = config_of(home)
-    store = store_of(config)
+    store = existing_store_of(config)
     current = store.current()
     if current is None:
         msg = f"nothing is indexed in {config.home}: run `twinjet index FOLDER`"

@@ -1,13 +1,15 @@
 """Commands from an empty folder to an answer, and what they say when they cannot."""
 
 import json
-import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from commands import TWINJET, run_twinjet
+from click.testing import CliRunner
+from commands import run_twinjet
 
-from twinjet.service.cli import COMMANDS
+from twinjet.service.cli import COMMANDS, cli, main
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +27,16 @@ def home(sky: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def failure(*arguments: object) -> tuple[int, str]:
-    done = subprocess.run(
-        [str(TWINJET), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.returncode, done.stderr
+def failure(
+    arguments: Sequence[object],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> tuple[object, str]:
+    """Exit status and stderr of a command that fails, run in this process."""
+    monkeypatch.setattr(sys, "argv", ["twinjet", *map(str, arguments)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    return end.value.code, capsys.readouterr().err
 
 
 def test_a_file_finds_itself(sky: Path, home: Path) -> None:
@@ -85,28 +89,46 @@ def test_generations_are_listed_and_rolled_back(
     ("arguments", "words"),
     [
         (("search", "nobody"), "nobody"),
-        (("search", "x", "--home", "/nonexistent/home"), "nonexistent"),
         (("index", "/nonexistent"), "does not exist"),
         (("train", "/nonexistent", "--data", "/nonexistent"), "no catalogue.csv"),
         (("search",), "Missing argument"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(
-    arguments: tuple[str, ...], words: str, home: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: tuple[str, ...],
+    words: str,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("TWINJET_HOME", str(home))
-    status, message = failure(*arguments)
+    status, message = failure(arguments, monkeypatch, capsys)
     assert status in {1, 2}
     assert words in message
-    assert "Traceback" not in message
+
+
+def test_a_mistyped_home_is_not_made(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    home = tmp_path / "hme"
+    status, message = failure(("search", "x", "--home", home), monkeypatch, capsys)
+    assert (status, home.exists()) == (1, False)
+    assert "no index" in message
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str) -> None:
-    assert "Usage" in run_twinjet(command, "-h")
+    assert "Usage" in CliRunner().invoke(cli, [command, "-h"]).output
 
 
-def test_a_folder_of_nothing_is_refused(tmp_path: Path) -> None:
-    status, message = failure("index", tmp_path, "--home", tmp_path / "home")
+def test_a_folder_of_nothing_is_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ("index", tmp_path, "--home", tmp_path / "home")
+    status, message = failure(arguments, monkeypatch, capsys)
     assert status == 1
     assert "no FITS, PNG or JPEG" in message
