@@ -13,10 +13,11 @@ from twinjet.model.preprocess import sky_and_noise
 Stretch = Literal["asinh", "linear", "log", "sqrt"]
 
 # Of the asinh and log stretches: where they turn from linear, as a part of the peak.
-_SOFTENING = 0.02
+_SOFTENING = 0.03
 
-# Black is this many standard deviations below the sky: its grain stays visible.
-_BLACK_SIGMA = 1.0
+# Black is this many standard deviations above the sky: a stretch that shows faint
+# lobes would else show little but the grain of the noise.
+_BLACK_SIGMA = 1.5
 
 
 def render_png(
@@ -76,7 +77,7 @@ def _overlap(side: int, length: int) -> tuple[slice, slice]:
 
 def _stretched(pixels: NDArray[np.float32], stretch: Stretch) -> NDArray[np.float32]:
     sky, noise = sky_and_noise(pixels)
-    black = sky - _BLACK_SIGMA * noise
+    black = sky + _BLACK_SIGMA * noise
     values = np.nan_to_num(pixels.astype(np.float64), nan=black)
     span = values.max() - black
     unit = np.clip((values - black) / (span if span > 0 else 1.0), 0, 1)
