@@ -1,0 +1,62 @@
+# Everything on one machine: `make serve`, `make test`. Each target makes what it
+# needs on first use, in .venv; nothing outside of this folder is touched.
+
+PYTHON ?= python3
+PORT ?= 8000
+HOME_DIR ?= twinjet-data
+DATA ?=
+VENV := .venv
+BIN := $(VENV)/bin
+
+# What the package is made of: another of these, another installation.
+RECIPE := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint types bench build constraints clean
+
+help: ## show this
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@echo
+	@echo "make serve DATA=folder PORT=8000 HOME_DIR=twinjet-data"
+
+serve: $(VENV)/.installed ## make or find data, build an index, serve http://127.0.0.1:8000
+	@exec $(BIN)/twinjet up --home "$(HOME_DIR)" --port $(PORT) $(if $(DATA),--data "$(DATA)")
+
+test: $(VENV)/.developed ## run every test
+	$(BIN)/pytest
+
+lint: $(VENV)/.developed ## style and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.developed ## mypy, strict
+	$(BIN)/mypy
+
+bench: $(VENV)/.developed ## how long answers take; DATA=folder for real galaxies
+	$(BIN)/python benchmarks/latency.py $(if $(DATA),"$(DATA)")
+
+build: $(VENV)/.developed ## the wheel, in dist/
+	rm -rf dist build
+	$(BIN)/python -m build --wheel --outdir dist
+
+constraints: ## write constraints.txt anew from what pip resolves today
+	sh .ci/constraints
+
+clean: ## remove the environment and what was built
+	rm -rf $(VENV) dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
+	  (3, 11) <= v <= (3, 13) or sys.exit("Twinjet needs Python 3.11 to 3.13; " + sys.executable \
+	  + " is %d.%d: name another, as make PYTHON=python3.12 " % v + "$(MAKECMDGOALS)")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(BIN)/python $(RECIPE)
+	@started=$$(date +%s); \
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e . && \
+	touch $@ && echo "install $$(( $$(date +%s) - started )) s"
+
+$(VENV)/.developed: $(BIN)/python $(RECIPE)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,postgres,train]'
+	@touch $@ $(VENV)/.installed
