@@ -55,9 +55,12 @@ def page_of(
     sort = sort or _DEFAULT_SORT
     descending = sort.startswith("-")
     try:
-        value, _ = column_expression(sort.removeprefix("-"), columns)
+        value, kind = column_expression(sort.removeprefix("-"), columns)
     except FilterError as exc:
         raise InvalidQueryError(str(exc), parameter="sort", actual=sort) from None
+    if kind == "boolean":
+        # Truth has an order in SQLite and none that a parameter compares with.
+        value = sa.case((value.is_(None), None), (value, 1), else_=0)
     missing = sa.case((value.is_(None), 1), else_=0)
     if after is not None:
         query = query.where(_beyond(_decode(after, sort), value, missing, descending))

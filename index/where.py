@@ -16,7 +16,7 @@ from functools import cache
 from typing import Any
 
 from lark import Lark, Token, Transformer, v_args
-from lark.exceptions import UnexpectedEOF, UnexpectedInput, VisitError
+from lark.exceptions import UnexpectedInput, VisitError
 from sqlalchemy import ColumnElement, and_, not_, or_
 
 from twinjet.index.errors import FilterError
@@ -81,7 +81,9 @@ def parse_where(text: str, columns: Sequence[Column]) -> ColumnElement[bool]:
         tree = _parser().parse(text)
     except UnexpectedInput as exc:
         position = getattr(exc, "pos_in_stream", None) or 0
-        position = len(text) if isinstance(exc, UnexpectedEOF) else position
+        # The parser meets the end of the text as a token of its own.
+        if getattr(getattr(exc, "token", None), "type", "") == "$END":
+            position = len(text)
         if position < 0 or position >= len(text):
             msg = "the filter ends too early, or is empty"
             raise FilterError(msg, position=len(text)) from exc

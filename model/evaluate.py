@@ -5,7 +5,7 @@ five parts of the sky and judged on the fifth, which no encoder has seen (see
 `twinjet.model.split`). All methods share images, sources, classifiers and folds.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,6 +55,7 @@ def read_task(
     *,
     label: str,
     where: Mapping[str, str] | None = None,
+    classes: Sequence[str] = (),
 ) -> Task:
     """Read the sources of a folder that have a label.
 
@@ -68,6 +69,8 @@ def read_task(
         Name of the column; rows without a value are left out.
     where
         Columns that must have these values.
+    classes
+        Values of the label to keep; all when empty.
 
     Raises
     ------
@@ -78,7 +81,9 @@ def read_task(
     rows = [
         row
         for row in folder.rows
-        if row.get(label) and all(row.get(c) == v for c, v in wanted.items())
+        if row.get(label)
+        and (not classes or row[label] in classes)
+        and all(row.get(c) == v for c, v in wanted.items())
     ]
     chosen = replace(folder, rows=rows)
     if not rows:
@@ -94,10 +99,10 @@ def read_task(
         judged=sky_fold(ra, dec) == 0,
         trained=may_train(ra, dec),
     )
-    classes = set(task.labels)
+    found = set(task.labels)
     for part in (task.judged, task.trained):
-        if set(task.labels[part]) != classes:
-            msg = f"{task.name}: a part of the sky lacks one of {sorted(classes)}"
+        if set(task.labels[part]) != found:
+            msg = f"{task.name}: a part of the sky lacks one of {sorted(found)}"
             raise DatasetError(msg)
     return task
 
@@ -152,6 +157,7 @@ def _correct(vectors: NDArray[np.float32], task: Task) -> dict[str, NDArray[Any]
         LogisticRegressionCV(
             Cs=np.logspace(-4, 0, 5).tolist(),
             cv=5,
+            scoring="neg_log_loss",
             max_iter=2000,
             l1_ratios=(0.0,),
             use_legacy_attributes=False,

@@ -1,13 +1,13 @@
 """``twinjet train`` and ``twinjet evaluate``."""
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from twinjet.model.dataset import LabelledFolder, training_images
+from twinjet.model.encoder import DEFAULT_ENCODER, WEIGHTS
 from twinjet.model.evaluate import evaluate as evaluate_task
 from twinjet.model.evaluate import read_task
 from twinjet.model.train import PRESETS, Progress
@@ -93,9 +93,17 @@ def train(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Card of another encoder than the one in force.",
 )
+@click.option("--class", "classes", multiple=True, help="Only these values.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--write", is_flag=True, help="Keep the figures in the encoder's card.")
 def evaluate(
-    folder: str, label: str, where: tuple[str, ...], card: Path | None, seed: int
+    folder: str,
+    label: str,
+    where: tuple[str, ...],
+    card: Path | None,
+    classes: tuple[str, ...],
+    seed: int,
+    write: bool,
 ) -> None:
     """Judge the encoder on the labelled sources of FOLDER[:SCALE]; prints JSON.
 
@@ -104,11 +112,20 @@ def evaluate(
     """
     encoder = encoder_of(config_of(None, encoder=card))
     wanted = dict(text.partition("=")[::2] for text in where)
-    task = read_task(LabelledFolder.read(folder), encoder, label=label, where=wanted)
+    data = LabelledFolder.read(folder)
+    task = read_task(data, encoder, label=label, where=wanted, classes=classes)
     report = evaluate_task(encoder, task, seed=seed, progress=errors.print)
     report["encoder"] = encoder.card.id
-    report["command"] = " ".join(["twinjet", *sys.argv[1:]])
+    options = [f"--label {label}", *(f"--where {w}" for w in where)]
+    options += [f"--class {c}" for c in classes]
+    name = folder.replace(str(data.folder), data.folder.resolve().name)
+    report["command"] = " ".join(["twinjet evaluate", name, *options])
     click.echo(json.dumps(report, indent=2))
+    if write:
+        path = card or WEIGHTS / f"{DEFAULT_ENCODER}.json"
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain["quality"][task.name] = report
+        path.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")
 
 
 def _print_progress(progress: Progress) -> None:

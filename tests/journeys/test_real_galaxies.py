@@ -33,12 +33,16 @@ def ids(found: list[dict[str, Any]]) -> list[str]:
 
 def pixels_and_header(data: bytes) -> tuple[np.ndarray, fits.Header]:
     with fits.open(io.BytesIO(data)) as hdus:
-        return hdus[0].data, hdus[0].header
+        header = hdus[0].header
+        # Tabs in its comments, which astropy reads and will not write.
+        for commentary in ("COMMENT", "HISTORY"):
+            header.remove(commentary, ignore_missing=True, remove_all=True)
+        return hdus[0].data, header
 
 
 def as_fits(pixels: np.ndarray, header: fits.Header) -> bytes:
     file = io.BytesIO()
-    fits.PrimaryHDU(pixels, header).writeto(file, output_verify="silentfix")
+    fits.PrimaryHDU(pixels, header).writeto(file)
     return file.getvalue()
 
 
@@ -47,7 +51,7 @@ def as_int16(pixels: np.ndarray, header: fits.Header) -> bytes:
     hdu = fits.PrimaryHDU(pixels.astype(np.float64), header)
     hdu.scale("int16", bscale=(high - low) / 65000, bzero=(high + low) / 2)
     file = io.BytesIO()
-    hdu.writeto(file, output_verify="silentfix")
+    hdu.writeto(file)
     return file.getvalue()
 
 
@@ -81,7 +85,6 @@ def test_an_original_finds_its_own_source_first(
         assert best["similarity"] >= 0.99
 
 
-@pytest.mark.filterwarnings("ignore::astropy.io.fits.verify.VerifyWarning")
 def test_encodings_of_an_original_get_the_same_ten(
     client: httpx.Client, originals: dict[str, bytes]
 ) -> None:
@@ -94,7 +97,6 @@ def test_encodings_of_an_original_get_the_same_ten(
         assert set(ids(neighbours(client, as_int16(pixels, header)))) == set(wanted)
 
 
-@pytest.mark.filterwarnings("ignore::astropy.io.fits.verify.VerifyWarning")
 def test_a_quarter_turn_keeps_the_ten(
     client: httpx.Client, originals: dict[str, bytes]
 ) -> None:

@@ -87,7 +87,7 @@ def small_encoder(seed: int = 0, *, views: int = 8) -> Encoder:
         dimension=backbone.dimension,
         preprocess=Preprocess(size_px=48),
         views=views,
-        weights_sha256="",
+        weights_sha256=f"seed {seed}",
     )
     # Untrained features are nearly the same for all; their mean leaves with this.
     rng = np.random.default_rng(1)

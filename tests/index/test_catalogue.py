@@ -1,0 +1,194 @@
+"""Tables of every kind become the same sources; bad rows are named, good ones kept."""
+
+import gzip
+from pathlib import Path
+
+import astropy.units as u
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from skies import double_source, header_at, write_sky
+
+from twinjet.index.catalogue import read_catalogue
+from twinjet.index.errors import (
+    CatalogueColumnError,
+    CatalogueError,
+    CatalogueFormatError,
+)
+from twinjet.index.folder import catalogue_of_folder
+
+ROWS = """id,RAJ2000,DEJ2000,S_1.4 [mJy],class,bent
+a,10.5,-1,3.5,FRI,true
+b,0,90,,FRII,false
+"""
+
+
+def write(folder: Path, text: str, name: str = "c.csv") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_format_gives_the_same_sources(tmp_path: Path) -> None:
+    table = Table(
+        {
+            "id": ["a", "b"],
+            "RAJ2000": [10.5, 0.0] * u.deg,
+            "DEJ2000": [-1.0, 90.0] * u.deg,
+            "S_1.4": np.ma.masked_invalid([3.5, np.nan]) * u.mJy,
+            "class": ["FRI", "FRII"],
+            "bent": [True, False],
+        }
+    )
+    wanted = read_catalogue(write(tmp_path, ROWS))
+    assert [c.name for c in wanted.columns] == ["s_1_4", "class", "bent"]
+    assert [c.unit for c in wanted.columns] == ["mJy", None, None]
+    assert [c.kind for c in wanted.columns] == ["number", "text", "boolean"]
+    assert wanted.sources[1].columns == {"s_1_4": None, "class": "FRII", "bent": False}
+    table["S_1.4"].info.name = "S_1.4"
+    plain = table.copy()
+    for kind, name in (("votable", "c.vot"), ("fits", "c.fits")):
+        plain.write(tmp_path / name, format=kind)
+        found = read_catalogue(tmp_path / name)
+        assert found.sources == wanted.sources
+        assert [(c.name, c.unit, c.kind) for c in found.columns] == [
+            (c.name, c.unit, c.kind) for c in wanted.columns
+        ]
+    plain["S_1.4"] = [3.5, np.nan]
+    plain.write(tmp_path / "c.parquet", format="parquet")
+    assert read_catalogue(tmp_path / "c.parquet").sources == wanted.sources
+
+
+@pytest.mark.parametrize("delimiter", ["\t", ";", "|"])
+def test_delimiters_and_compression_are_found(tmp_path: Path, delimiter: str) -> None:
+    wanted = read_catalogue(write(tmp_path, ROWS)).sources
+    text = "\ufeff" + ROWS.replace(",", delimiter)
+    path = tmp_path / "c.csv.gz"
+    path.write_bytes(gzip.compress(text.encode()))
+    assert read_catalogue(path).sources == wanted
+
+
+def test_units_and_notations_of_positions_are_understood(tmp_path: Path) -> None:
+    sexagesimal = "name,ra,dec\na,01:00:00,-30:30:00\n"
+    source = read_catalogue(write(tmp_path, sexagesimal)).sources[0]
+    assert (source.ra, source.dec) == pytest.approx((15, -30.5))
+    table = Table({"name": ["a"], "ra": [1.0] * u.hourangle, "dec": [-0.1] * u.rad})
+    table.write(tmp_path / "c.vot", format="votable")
+    source = read_catalogue(tmp_path / "c.vot").sources[0]
+    assert (source.ra, source.dec) == pytest.approx((15, np.degrees(-0.1)))
+
+
+def test_bad_rows_are_reported_by_line_and_good_ones_kept(tmp_path: Path) -> None:
+    text = (
+        'id,ra,dec,note,size\na,1,1,"two\nlines",3\n,1,1,x,3\nb,nan,1,x,3\nc,1,91,x,3\n'
+        "a,2,2,x,3\nd,x,1,x,3\ne,360,1,x,inf\nf,1,1\n"
+    )
+    catalogue = read_catalogue(write(tmp_path, text))
+    assert [s.source_id for s in catalogue.sources] == ["a", "e"]
+    assert catalogue.sources[1].ra == 0
+    assert catalogue.sources[1].columns["size"] is None
+    reasons = {p.line: p.reason for p in catalogue.problems}
+    assert sorted(k for k in reasons if k) == [4, 5, 6, 7, 8, 9, 10]
+    words_at = {
+        4: "no source_id",
+        5: "ra is missing",
+        6: "91",
+        7: "line 2",
+        8: "no angle",
+        9: "infinite",
+        10: "3 values",
+    }
+    for line, words in words_at.items():
+        assert words in reasons[line]
+
+
+def test_missing_columns_are_named_with_those_that_are_there(tmp_path: Path) -> None:
+    path = write(tmp_path, "key,right,down\na,1,2\n")
+    with pytest.raises(CatalogueColumnError, match="key, right, down"):
+        read_catalogue(path)
+    mapping = {"source_id": "key", "ra": "right", "dec": "down"}
+    assert read_catalogue(path, mapping=mapping).sources[0].dec == 2
+    with pytest.raises(CatalogueColumnError, match="up"):
+        read_catalogue(path, mapping=mapping | {"dec": "up"})
+    with pytest.raises(CatalogueColumnError, match="colour"):
+        read_catalogue(path, mapping=mapping | {"colour": "key"})
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"   \n",
+        b"\xff\xfe\x00\x01",
+        b"PAR1xxxx",
+        b"SIMPLE  = ",
+        b"<VOTABLE",
+        b"\x1f\x8bxx",
+    ],
+)
+def test_a_damaged_table_is_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "c"
+    path.write_bytes(data)
+    with pytest.raises(CatalogueFormatError, match=str(path)):
+        read_catalogue(path)
+
+
+def test_no_usable_row_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CatalogueError, match="ra is missing"):
+        read_catalogue(write(tmp_path, "id,ra,dec\na,,1\n"))
+    with pytest.raises(CatalogueError, match="no rows"):
+        read_catalogue(write(tmp_path, "id,ra,dec\n"))
+
+
+def test_the_digest_changes_with_any_value_and_only_then(tmp_path: Path) -> None:
+    one = read_catalogue(write(tmp_path, ROWS)).digest
+    assert read_catalogue(write(tmp_path, ROWS, "other.csv")).digest == one
+    assert read_catalogue(write(tmp_path, ROWS.replace("3.5", "3.6"))).digest != one
+
+
+def test_a_folder_without_catalogue_is_read_by_its_wcs(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("x.fits", "deep/x.fits", "y.fits.gz"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        fits.PrimaryHDU(double_source(rng), header_at(33.0, -5.0)).writeto(path)
+    (tmp_path / "bad.fits").write_text("no FITS")
+    fits.PrimaryHDU(double_source(rng)).writeto(tmp_path / "lost.fits")
+    catalogue = catalogue_of_folder(tmp_path)
+    assert {s.source_id for s in catalogue.sources} == {"x.fits", "deep/x.fits", "y"}
+    assert catalogue.sources[0].ra == pytest.approx(33)
+    reasons = {p.source_id: p.reason for p in catalogue.problems}
+    assert "neither FITS" in reasons["bad"]
+    assert "no WCS" in reasons["lost"]
+
+
+def test_links_that_lead_out_are_not_followed(tmp_path: Path) -> None:
+    write_sky(tmp_path / "outside", 1)
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    (inside / "a.fits").symlink_to(tmp_path / "outside" / "T000.fits")
+    with pytest.raises(CatalogueError, match="leads out"):
+        catalogue_of_folder(inside)
+
+
+@pytest.mark.parametrize(
+    ("folder", "count", "column"),
+    [
+        ("mirabest", 1091, "redshift"),
+        ("first_labelled", 1707, "morphology"),
+        ("mgcls", 3057, "size_pixels"),
+    ],
+)
+def test_real_catalogues_are_read_whole(
+    shared_data: Path, folder: str, count: int, column: str
+) -> None:
+    catalogue = catalogue_of_folder(shared_data / folder)
+    assert len(catalogue.sources) == count
+    assert column in {c.name for c in catalogue.columns}
+    assert catalogue.problems == ()
+
+
+def test_repeated_names_of_rgz_are_reported(shared_data: Path) -> None:
+    catalogue = read_catalogue(shared_data / "rgz" / "rgz_dr1_extended.csv.gz")
+    assert (len(catalogue.sources), len(catalogue.problems)) == (48_774, 2_016)

@@ -1,0 +1,194 @@
+"""From cutouts to a published generation, killed wherever it may be."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skies import index_sky, small_encoder, write_sky
+
+from twinjet.index.database import create_engine, upgrade
+from twinjet.index.errors import BuildInProgressError, TooManyFailuresError
+from twinjet.index.generation import OpenGeneration, open_generation
+from twinjet.index.home import Home
+from twinjet.index.reindex import KEEP_GENERATIONS
+from twinjet.index.shards import Item, Shard, read_shard, shard_name, write_shard
+from twinjet.index.store import SourceStore
+from twinjet.model.encoder import Encoder
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return small_encoder()
+
+
+def current(home: Path) -> OpenGeneration:
+    engine = create_engine(Home(home).database_url)
+    upgrade(engine)
+    store = SourceStore(engine)
+    generation = store.current()
+    store.close()
+    assert generation is not None
+    return open_generation(home / "generations" / generation.folder)
+
+
+def test_a_second_build_of_the_same_does_nothing(
+    tmp_path: Path, encoder: Encoder
+) -> None:
+    write_sky(tmp_path / "sky", 12)
+    first = index_sky(tmp_path / "sky", tmp_path / "home", encoder)
+    again = index_sky(tmp_path / "sky", tmp_path / "home", encoder)
+    assert (first.published, again.published) == (True, False)
+    assert (first.number, again.number, again.reused) == (1, 1, 12)
+
+
+def test_a_changed_cutout_makes_a_new_generation(
+    tmp_path: Path, encoder: Encoder
+) -> None:
+    write_sky(tmp_path / "sky", 6)
+    index_sky(tmp_path / "sky", tmp_path / "home", encoder)
+    before = np.array(current(tmp_path / "home").index.vectors(np.arange(6)))
+    (tmp_path / "sky" / "T002.fits").write_bytes(
+        (tmp_path / "sky" / "T003.fits").read_bytes()
+    )
+    # Its position is not in this file: it cannot be embedded, and the others can.
+    report = index_sky(tmp_path / "sky", tmp_path / "home", encoder)
+    assert (report.number, report.count) == (2, 5)
+    assert "outside of its cutout" in report.problems[0].reason
+    after = current(tmp_path / "home").index.vectors(np.arange(5))
+    np.testing.assert_allclose(after, np.delete(before, 2, axis=0), atol=1e-5)
+
+
+def test_another_encoder_makes_a_new_generation(
+    tmp_path: Path, encoder: Encoder
+) -> None:
+    write_sky(tmp_path / "sky", 5)
+    index_sky(tmp_path / "sky", tmp_path / "home", encoder)
+    report = index_sky(tmp_path / "sky", tmp_path / "home", small_encoder(seed=1))
+    assert (report.number, report.reused) == (2, 0)
+    report = index_sky(tmp_path / "sky", tmp_path / "home", encoder)
+    assert (report.number, report.reused) == (3, 5)
+
+
+def test_unusable_cutouts_are_left_out_and_reported(
+    tmp_path: Path, encoder: Encoder
+) -> None:
+    write_sky(tmp_path / "sky", 12)
+    (tmp_path / "sky" / "T004.fits").write_text("no FITS")
+    (tmp_path / "sky" / "T007.fits").unlink()
+    report = index_sky(tmp_path / "sky", tmp_path / "home", encoder)
+    assert report.count == 10
+    reasons = {p.source_id: p.reason for p in report.problems}
+    assert "neither FITS" in reasons["T100+004"]
+    assert "cannot be read" in reasons["T100+007"]
+
+
+def test_too_many_failures_publish_nothing(tmp_path: Path, encoder: Encoder) -> None:
+    write_sky(tmp_path / "sky", 10)
+    index_sky(tmp_path / "sky", tmp_path / "home", encoder)
+    for number in range(4):
+        (tmp_path / "sky" / f"T{number:03d}.fits").unlink()
+    with pytest.raises(TooManyFailuresError, match="4 of 10"):
+        index_sky(tmp_path / "sky", tmp_path / "home", encoder)
+    assert current(tmp_path / "home").manifest.count == 10
+
+
+def test_two_builds_at_once_are_one_too_many(tmp_path: Path, encoder: Encoder) -> None:
+    write_sky(tmp_path / "sky", 5)
+    with Home(tmp_path / "home").building(), pytest.raises(BuildInProgressError):
+        index_sky(tmp_path / "sky", tmp_path / "home", encoder)
+    index_sky(tmp_path / "sky", tmp_path / "home", encoder)
+
+
+def test_old_generations_go_and_the_latest_stay(
+    tmp_path: Path, encoder: Encoder
+) -> None:
+    for number in range(KEEP_GENERATIONS + 2):
+        write_sky(tmp_path / str(number), 4, seed=number)
+        index_sky(tmp_path / str(number), tmp_path / "home", encoder)
+    folders = sorted(p.name for p in (tmp_path / "home" / "generations").iterdir())
+    assert folders == ["g000003", "g000004", "g000005"]
+
+
+# Ends the process, as kill -9 does, at the n-th word of a build to its watcher.
+KILLER = """
+import os, sys
+from pathlib import Path
+import skies
+
+class Killer(skies.Quiet):
+    left = int(sys.argv[4])
+    def stage(self, name, total):
+        self.advance(0)
+    def advance(self, count):
+        Killer.left -= 1
+        if Killer.left < 0:
+            os._exit(9)
+
+skies.Quiet = Killer
+from twinjet.model.encoder import load_encoder
+skies.index_sky(Path(sys.argv[1]), Path(sys.argv[2]), load_encoder(Path(sys.argv[3])))
+"""
+
+
+def test_killed_anywhere_the_earlier_stays_and_the_next_run_finishes(
+    tmp_path: Path, encoder: Encoder
+) -> None:
+    write_sky(tmp_path / "old", 4, seed=1)
+    write_sky(tmp_path / "new", 6)
+    encoder.save(tmp_path)
+    index_sky(tmp_path / "new", tmp_path / "calm", encoder)
+    wanted = current(tmp_path / "calm").index.vectors(np.arange(6))
+    killed = 0
+    # checksums 1 + 6, embed 1 + 1, index, metadata 1 + 1, publish: thirteen words.
+    for moment in (0, 3, 7, 8, 9, 10, 11, 12):
+        home = tmp_path / f"home{moment}"
+        index_sky(tmp_path / "old", home, encoder)
+        arguments = [tmp_path / "new", home, tmp_path / "small.json", moment]
+        done = subprocess.run(
+            [sys.executable, "-c", KILLER, *map(str, arguments)],
+            env={"PYTHONPATH": str(Path(__file__).parent.parent / "support")},
+            check=False,
+        )
+        killed += done.returncode == 9
+        assert current(home).manifest.number == 1
+        report = index_sky(tmp_path / "new", home, encoder)
+        assert report.published
+        assert report.reused == (6 if moment >= 9 else 0)
+        opened = current(home)
+        np.testing.assert_allclose(
+            opened.index.vectors(np.arange(6)), wanted, atol=1e-6
+        )
+        assert sorted(p.name for p in (home / "generations").iterdir()) == [
+            "g000001",
+            "g000002",
+        ]
+    assert killed == 8
+
+
+def test_a_damaged_shard_is_made_again(tmp_path: Path, encoder: Encoder) -> None:
+    write_sky(tmp_path / "sky", 5)
+    index_sky(tmp_path / "sky", tmp_path / "home", encoder)
+    shard = next((tmp_path / "home" / "shards").rglob("*.parquet"))
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 3] ^= 255
+    shard.write_bytes(data)
+    write_sky(tmp_path / "home" / "x", 1)
+    (tmp_path / "home" / "generations" / "g000001" / "vectors.npy").unlink()
+    report = index_sky(tmp_path / "sky", tmp_path / "home", encoder)
+    assert (report.published, report.reused) == (True, 0)
+
+
+def test_a_shard_knows_its_sources(tmp_path: Path) -> None:
+    items = [Item(f"s{i}", f"{i}.fits", "00", float(i), 0.0) for i in range(3)]
+    vectors = np.eye(3, 8, dtype=np.float32)
+    path = tmp_path / shard_name("e", items)
+    write_shard(path, Shard([i.source_id for i in items], vectors, [None, "bad", None]))
+    shard = read_shard(path, items)
+    assert shard is not None
+    np.testing.assert_array_equal(shard.embeddings, vectors)
+    assert shard.reasons == [None, "bad", None]
+    assert read_shard(path, items[:2]) is None
+    assert shard_name("other", items) != path.name
+    assert shard_name("e", items[::-1]) != path.name

@@ -1,0 +1,128 @@
+"""One recipe: what it keeps, what it takes off, what it refuses."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skies import double_source
+
+from twinjet.model.cutout import Cutout
+from twinjet.model.errors import EncoderFileError, NoUsablePixelsError
+from twinjet.model.preprocess import Preprocess, sky_and_noise
+
+RECIPE = Preprocess(size_px=48)
+SCALE = (1.8, 1.8)
+
+
+def source(seed: int = 0, size: int = 100) -> NDArray[np.float32]:
+    return double_source(np.random.default_rng(seed), size=size)
+
+
+def prepared(pixels: NDArray[np.float32], **fields: object) -> NDArray[np.float32]:
+    cutout = Cutout(pixels, **{"pixel_scale_arcsec": SCALE} | fields)  # type: ignore[arg-type]
+    return RECIPE(cutout).image
+
+
+def cosine(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    return float((a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum()))
+
+
+@pytest.mark.parametrize("size", [99, 100, 150])
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_turning_before_is_turning_after(size: int, turns: int) -> None:
+    pixels = source(size=size)
+    turned = prepared(np.rot90(pixels, turns).copy())
+    np.testing.assert_allclose(turned, np.rot90(prepared(pixels), turns), atol=1e-6)
+    mirrored = prepared(pixels[:, ::-1].copy())
+    np.testing.assert_allclose(mirrored, prepared(pixels)[:, ::-1], atol=1e-6)
+
+
+def test_the_image_runs_from_sky_to_peak() -> None:
+    image = prepared(source())
+    assert (image.min(), image.max()) == (0, 1)
+    assert image.dtype == np.float32
+    assert np.median(image) == 0
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e3])
+def test_neither_flux_scale_nor_sky_level_matter(factor: float) -> None:
+    pixels = source()
+    np.testing.assert_allclose(
+        prepared(pixels * np.float32(factor)), prepared(pixels), atol=1e-3
+    )
+    np.testing.assert_allclose(
+        prepared(pixels + np.float32(0.01)), prepared(pixels), atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("scale", [0.9, 1.2, 3.6])
+def test_the_same_sky_in_other_pixels_looks_the_same(scale: float) -> None:
+    def sky(step: float) -> NDArray[np.float32]:
+        side = round(180 / step)
+        y, x = (np.indices((side, side)) - (side - 1) / 2) * step
+        return np.exp(-((x - 9) ** 2 + y**2) / 200).astype(np.float32)
+
+    wanted = prepared(sky(1.8))
+    found = prepared(sky(scale), pixel_scale_arcsec=(scale, scale))
+    assert cosine(wanted, found) > 0.99
+
+
+def test_a_margin_leaves_the_inside_as_it_is() -> None:
+    cutout = Cutout(source(), pixel_scale_arcsec=SCALE)
+    wide = RECIPE(cutout, margin_px=10).image
+    np.testing.assert_array_equal(wide[10:-10, 10:-10], RECIPE(cutout).image)
+
+
+def test_an_offset_puts_the_source_into_the_middle() -> None:
+    pixels = np.zeros((100, 100), np.float32)
+    pixels[70:72, 20:22] = 1
+    image = RECIPE(Cutout(pixels, pixel_scale_arcsec=SCALE), offset_px=(-29, 21)).image
+    assert image[23:25, 23:25].min() > 0.9
+    assert image.sum() == pytest.approx(4)
+
+
+def test_nan_is_sky() -> None:
+    pixels = source()
+    pixels[:30] = np.nan
+    assert np.isfinite(prepared(pixels)).all()
+
+
+def test_a_field_without_a_source_is_refused_with_its_signal_to_noise() -> None:
+    pixels = np.random.default_rng(0).normal(0, 1, (40, 40)).astype(np.float32)
+    pixels[:, :] = np.clip(pixels, -2.5, 2.5)
+    with pytest.raises(NoUsablePixelsError, match="times the noise") as caught:
+        prepared(pixels)
+    assert caught.value.limit == 3
+    assert 2 < float(caught.value.actual or 0) < 3
+
+
+def test_a_picture_with_visible_noise_still_gives_an_image() -> None:
+    rng = np.random.default_rng(0)
+    pixels = np.clip(
+        90 + 60 * rng.normal(size=(64, 64)) + 200 * (rng.uniform(size=(64, 64)) > 0.99),
+        0,
+        255,
+    )
+    image = prepared(pixels.astype(np.float32), linear=False, pixel_scale_arcsec=None)
+    assert image.max() == 1
+
+
+def test_what_is_assumed_is_noted() -> None:
+    notes = RECIPE(Cutout(source(size=20))).notes
+    assert any("1.8 arcsec" in note for note in notes)
+    assert any("covers only" in note for note in notes)
+
+
+def test_the_noise_of_a_sky_with_sources_is_that_of_the_sky() -> None:
+    pixels = np.random.default_rng(1).normal(0.3, 0.02, (150, 150)).astype(np.float32)
+    pixels[60:80, 60:80] += 10
+    level, noise = sky_and_noise(pixels)
+    assert level == pytest.approx(0.3, abs=0.001)
+    assert noise == pytest.approx(0.02, rel=0.04)
+
+
+def test_a_recipe_survives_its_card_and_refuses_another_version() -> None:
+    assert Preprocess.from_dict(RECIPE.to_dict()) == RECIPE
+    with pytest.raises(EncoderFileError):
+        Preprocess.from_dict(dataclasses.asdict(RECIPE) | {"colour": 1})
