@@ -20,9 +20,11 @@ from twinjet.model.card import EncoderCard
 from twinjet.model.cutout import Cutout
 from twinjet.model.errors import EncoderFileError
 
-# Only two batch shapes ever reach torch, whose memory grows with each new one.
-_LARGE_BATCH = 64
-_SMALL_BATCH = 8
+# The only batch shape that reaches torch, whose memory grows with each new one. It is
+# one source in its eight views, and on two cores as quick as any (727 images a
+# second; 812 with 32, 699 with 64; November 2026).
+_BATCH = 8
+_BATCH_ON_GPU = 512
 
 # The dihedral group of the square.
 SYMMETRIES = 8
@@ -129,19 +131,16 @@ class Encoder:
         return features.reshape(-1, views, self.card.dimension).mean(dim=1)
 
     def _run(self, images: Tensor) -> Tensor:
-        """Backbone over (N, 1, S, S), in batches of two fixed shapes."""
+        """Backbone over (N, 1, S, S), in batches of one fixed shape."""
+        size = _BATCH if self._device.type == "cpu" else _BATCH_ON_GPU
         done: list[Tensor] = [torch.empty(0, self.card.dimension, device=self._device)]
-        start = 0
-        while start < len(images):
-            left = len(images) - start
-            size = _LARGE_BATCH if left >= _LARGE_BATCH else _SMALL_BATCH
+        for start in range(0, len(images), size):
             part = images[start : start + size]
             missing = size - len(part)
             if missing:
                 part = torch.cat([part, part.new_zeros(missing, *part.shape[1:])])
             part = part.to(self._device).contiguous(memory_format=torch.channels_last)
             done.append(self._backbone(part)[: size - missing])
-            start += size
         return torch.cat(done)
 
     def save(self, folder: Path) -> None:
