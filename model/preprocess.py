@@ -117,9 +117,8 @@ class Preprocess:
         side = self.size_px + 2 * margin_px
         height, width = pixels.shape
         ratio_x, ratio_y = (self.pixel_scale_arcsec / s for s in scale)
-        rows = _weights(height, side, ratio_y, offset_px[1])
-        columns = _weights(width, side, ratio_x, offset_px[0])
-        image = rows @ pixels @ columns.T  # (side, side)
+        image = _resampled(pixels, side, ratio_y, offset_px[1])
+        image = _resampled(image.T, side, ratio_x, offset_px[0]).T  # (side, side)
         inner = image[margin_px : side - margin_px, margin_px : side - margin_px]
         peak = float(inner.max())
         threshold = self.clip_sigma * noise
@@ -200,22 +199,26 @@ def sky_and_noise(pixels: NDArray[np.float32]) -> tuple[float, float]:
     return level, min(sigma, _MOST_OVER_ROBUST * robust)
 
 
-def _weights(
-    length: int, side: int, ratio: float, offset_px: float
+def _resampled(
+    pixels: NDArray[np.float64], side: int, ratio: float, offset_px: float
 ) -> NDArray[np.float64]:
-    """Matrix (side, length) that resamples an axis about its centre.
+    """Resample the first axis about its centre: (H, W) to (side, W).
 
     Linear interpolation; where the output is coarser, the triangle widens with
-    it, so that nothing is skipped. Outside the input is sky.
+    it, so that nothing is skipped. Outside the input is sky. No matrix product: the
+    threads of BLAS would wait in the way of those of torch (embedding one cutout took
+    67 ms instead of 14, November 2026).
     """
+    length = len(pixels)
     radius = max(1.0, ratio)
     where = (length - 1) / 2 + offset_px + (np.arange(side) - (side - 1) / 2) * ratio
     reach = math.ceil(radius)
     taps = np.floor(where)[:, None] + np.arange(-reach, reach + 2)  # (side, taps)
     weights = np.maximum(0.0, 1.0 - np.abs(where[:, None] - taps) / radius)
     weights /= weights.sum(axis=1, keepdims=True)
-    inside = (taps >= 0) & (taps < length)
-    matrix = np.zeros((side, length))
-    rows = np.broadcast_to(np.arange(side)[:, None], taps.shape)
-    np.add.at(matrix, (rows[inside], taps[inside].astype(np.int64)), weights[inside])
-    return matrix
+    weights[(taps < 0) | (taps >= length)] = 0.0
+    rows = np.clip(taps, 0, length - 1).astype(np.int64)
+    image = np.zeros((side, pixels.shape[1]))
+    for tap in np.flatnonzero(weights.any(axis=0)):
+        image += weights[:, tap, None] * pixels[rows[:, tap]]
+    return image
