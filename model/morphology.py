@@ -61,16 +61,6 @@ class Components:
             self.angle,
         )
 
-    def extent_arcsec(self) -> float:
-        """Largest distance between two components with 2 % of the brightest."""
-        # Peak brightness, not flux: a wide faint lobe does not reach the contours.
-        peak = self.flux / (1 + self.sigma_along * self.sigma_across)
-        bright = peak > 0.02 * peak.max()
-        x, y = self.x[bright], self.y[bright]
-        size = 2 * self.sigma_along[bright].max()
-        gaps = np.hypot(x[:, None] - x[None], y[:, None] - y[None])
-        return float(gaps.max() + size)
-
 
 def join(*parts: Components) -> Components:
     """Several as one."""

@@ -74,7 +74,8 @@ def make(folder: Path, vectors: NDArray[np.float32]) -> Searcher:
 
 def some_vectors(count: int = COUNT) -> NDArray[np.float32]:
     vectors = np.random.default_rng(1).normal(size=(count, 24))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors, dtype=np.float32)
 
 
 VECTORS = some_vectors()

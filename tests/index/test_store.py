@@ -1,6 +1,8 @@
 """Sources in SQL, the same on SQLite and PostgreSQL."""
 
 import threading
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -301,7 +303,7 @@ def test_a_store_that_cannot_be_reached_says_so() -> None:
             upgrade(create_engine(url))
 
 
-FILTERS = {
+FILTERS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "size > 30": lambda c: c["size"] > 30,
     "size between 10 and 20": lambda c: 10 <= c["size"] <= 20,
     "z < 0.5": lambda c: c["z"] is not None and c["z"] < 0.5,
@@ -337,7 +339,7 @@ def test_a_filter_and_a_region_go_together(filled: tuple[SourceStore, int]) -> N
     store, number = filled
     rows = store.select_rows(number, where="size > 30", region=(0, 0, 1))
     assert 0 < len(rows) < 100
-    assert all(SKY[row].columns["size"] > 30 for row in rows)  # type: ignore[operator]
+    assert all(SKY[row].columns["size"] > 30 for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ def cutouts(count: int, seed: int = 0) -> list[Cutout]:
 
 def test_embeddings_are_float32_of_unit_norm() -> None:
     vectors = small_encoder().embed(cutouts(3))
-    assert (vectors.dtype, vectors.shape) == (np.float32, (3, 128))
+    assert vectors.dtype == np.float32
+    assert vectors.shape == (3, 128)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 
 

@@ -61,7 +61,7 @@ def test_the_same_sky_in_other_pixels_looks_the_same(scale: float) -> None:
     def sky(step: float) -> NDArray[np.float32]:
         side = round(180 / step)
         y, x = (np.indices((side, side)) - (side - 1) / 2) * step
-        return np.exp(-((x - 9) ** 2 + y**2) / 200).astype(np.float32)
+        return np.asarray(np.exp(-((x - 9) ** 2 + y**2) / 200), np.float32)
 
     wanted = prepared(sky(1.8))
     found = prepared(sky(scale), pixel_scale_arcsec=(scale, scale))

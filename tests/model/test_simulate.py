@@ -24,7 +24,8 @@ def test_a_source_depends_on_its_seed_alone(kind: str) -> None:
     first, truth = simulate_source(np.random.default_rng(4), kind)
     again, _ = simulate_source(np.random.default_rng(4), kind)
     np.testing.assert_array_equal(first, again)
-    assert (first.dtype, first.shape) == (np.float32, (150, 150))
+    assert first.dtype == np.float32
+    assert first.shape == (150, 150)
     assert np.isfinite(first).all()
     assert truth["kind"] == kind
     assert truth["flux_mjy"] >= truth["peak_mjy_beam"] > 0 or kind == "compact"
