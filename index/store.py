@@ -393,6 +393,11 @@ def _generation(row: GenerationRow, published_at: datetime | None) -> Generation
         source_count=row.source_count,
         folder=row.folder,
         columns=tuple(Column(**column) for column in row.columns),
-        created_at=row.created_at,
-        published_at=published_at,
+        created_at=_in_utc(row.created_at),
+        published_at=None if published_at is None else _in_utc(published_at),
     )
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """With its time zone, which SQLite does not keep."""
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -56,7 +56,6 @@ def create_app(config: Config | None = None) -> FastAPI:
         version=version("twinjet"),
         description=_DESCRIPTION,
         lifespan=lifespan,
-        root_path=settings.root_path,
         docs_url=None,
         redoc_url=None,
     )

@@ -102,16 +102,18 @@ def run_build(
     store = store_of(config)
     try:
         with bars() as progress:
+            watcher = Bars(progress)
             report = build(
                 catalogue,
                 FolderProvider(folder),
                 home=config.files,
                 store=store,
                 encoder=encoder_of(config),
-                watcher=Bars(progress),
+                watcher=watcher,
                 pixel_scale_arcsec=pixel_scale_arcsec,
                 max_failed_fraction=max_failed_fraction,
             )
+            watcher.finish()
     finally:
         store.close()
     if report.problems:

@@ -98,12 +98,16 @@ class Bars:
 
     def stage(self, name: str, total: int | None) -> None:
         """A stage begins, of so many sources where that is known."""
+        self.finish()
+        self._task = self._progress.add_task(name, total=total)
+
+    def finish(self) -> None:
+        """The last stage has ended."""
         if self._task is not None:
             task = next(t for t in self._progress.tasks if t.id == self._task)
             if task.total is None:  # it had nothing to count, and is done
                 self._progress.update(self._task, total=1, completed=1)
             self._progress.stop_task(self._task)
-        self._task = self._progress.add_task(name, total=total)
 
     def advance(self, count: int) -> None:
         """So many more sources of this stage are done."""

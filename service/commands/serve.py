@@ -88,6 +88,7 @@ def _server(config: Config) -> uvicorn.Server:
             create_app(config),
             host=config.host,
             port=config.port,
+            root_path=config.root_path,
             timeout_graceful_shutdown=_GRACE_S,
             # A proxy in front is named by uvicorn's own variable.
             log_level="warning",
@@ -129,4 +130,4 @@ def _get(url: str) -> dict[str, list[dict[str, dict[str, str]]]]:
 
 
 def _say(stage: str, started: float) -> None:
-    errors.print(f"{stage} {time.monotonic() - started:.1f} s")
+    errors.print(f"{stage} {time.monotonic() - started:.2f} s")

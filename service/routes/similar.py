@@ -4,7 +4,6 @@ import asyncio
 import base64
 import math
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, File, Query, Request, UploadFile
 
@@ -13,6 +12,7 @@ from twinjet.index.source import Source
 from twinjet.model.render import render_input
 from twinjet.service.dependencies import OptionsDep, ResourcesDep, RootDep, ServedDep
 from twinjet.service.inference import Embedded
+from twinjet.service.paging import next_page
 from twinjet.service.resources import Served
 from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.schemas import (
@@ -171,15 +171,10 @@ def _similar(
 
 
 def _next_page(request: Request, root: str, answer: Answer) -> str | None:
-    """The same question, further down; a path, so that any proxy may stand between."""
+    """The same question, further down."""
     if not answer.more or not answer.neighbours:
         return None
-    parameters = [
-        (n, v) for n, v in request.query_params.multi_items() if n != "offset"
-    ]
-    parameters.append(("offset", str(answer.neighbours[-1].rank)))
-    path = request.scope["raw_path"].decode("ascii").removeprefix(root)
-    return f"{root}{path}?{urlencode(parameters)}"
+    return next_page(request, root, offset=str(answer.neighbours[-1].rank))
 
 
 def _known(source: Source | None, served: Served, root: str) -> dict[str, Any]:

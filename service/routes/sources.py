@@ -10,6 +10,7 @@ from twinjet.index.search import check_cone
 from twinjet.index.source import Source
 from twinjet.model.render import Stretch
 from twinjet.service.dependencies import ResourcesDep, RootDep, ServedDep
+from twinjet.service.paging import next_page
 from twinjet.service.resources import Served
 from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.schemas import (
@@ -93,14 +94,9 @@ def list_sources(
             number, where=where, after=after, limit=limit, sort=sort
         )
         items = [_item(served, root, source) for source in sources]
-    following = None
-    if token is not None:
-        following = str(request.url.include_query_params(after=token))
-        following = following.removeprefix(str(request.base_url).rstrip("/"))
-        following = f"{root}{following}"
     return SourcesOut(
         sources=items,
-        next=following,
+        next=None if token is None else next_page(request, root, after=token),
         generation=GenerationOut.of(served.manifest),
         columns=[ColumnOut.of(column) for column in served.generation.columns],
     )

@@ -132,3 +132,15 @@ def test_a_folder_of_nothing_is_refused(
     status, message = failure(arguments, monkeypatch, capsys)
     assert status == 1
     assert "no FITS, PNG or JPEG" in message
+
+
+def test_postgresql_keeps_the_metadata(
+    sky: Path, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWINJET_DATABASE_URL", postgres_url)
+    run_twinjet("index", sky, home=tmp_path)
+    file = min((sky / "fits").iterdir())
+    arguments = ("-k", 1, "--where", "simulated = true", "--json")
+    found = json.loads(run_twinjet("search", file, *arguments, home=tmp_path))
+    assert found[0]["source_id"] == file.stem
+    assert not (tmp_path / "twinjet.sqlite").exists()

@@ -202,3 +202,14 @@ def test_the_page_asks_nothing_from_elsewhere(client: TestClient) -> None:
 def test_what_is_not_there_is_a_problem_too(client: TestClient) -> None:
     assert_problem(client.get("/nothing"), 404, "not-found")
     assert_problem(client.delete("/livez"), 405, "method-not-allowed")
+
+
+def test_behind_a_path_prefix_links_carry_it(config: Config) -> None:
+    with TestClient(create_app(config), root_path="/twins") as client:
+        answer = client.get("/similar/T100%2B003?k=2").json()
+        links = answer["neighbours"][0]["links"].values()
+        assert all(link.startswith("/twins/") for link in [*links, answer["next"]])
+        assert (
+            client.get("/sources?limit=1").json()["next"].startswith("/twins/sources?")
+        )
+        assert client.get("/").status_code == 200
