@@ -10,7 +10,8 @@ from twinjet.model.dataset import LabelledFolder, training_images
 from twinjet.model.encoder import DEFAULT_ENCODER, WEIGHTS
 from twinjet.model.evaluate import evaluate as evaluate_task
 from twinjet.model.evaluate import read_task
-from twinjet.model.train import PRESETS, Progress
+from twinjet.model.presets import PRESETS
+from twinjet.model.train import Progress
 from twinjet.model.train import train as run_training
 from twinjet.service.commands.options import config_of, encoder_of, errors
 

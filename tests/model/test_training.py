@@ -19,9 +19,10 @@ from twinjet.model.encoder import load_encoder
 from twinjet.model.errors import DatasetError
 from twinjet.model.evaluate import evaluate, read_task
 from twinjet.model.preprocess import Preprocess
+from twinjet.model.presets import PRESETS, Preset
 from twinjet.model.simclr import SimClr
 from twinjet.model.split import may_train, sky_fold
-from twinjet.model.train import PRESETS, Preset, Progress, train
+from twinjet.model.train import Progress, train
 
 RECIPE = Preprocess(size_px=32)
 
