@@ -12,10 +12,10 @@ BIN := $(VENV)/bin
 RECIPE := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types bench build constraints clean
+.PHONY: help serve test lint types bench bench-quality build constraints clean
 
 help: ## show this
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 	@echo
 	@echo "make serve DATA=folder PORT=8000 HOME_DIR=twinjet-data"
 
@@ -35,6 +35,9 @@ types: $(VENV)/.developed ## mypy, strict
 
 bench: $(VENV)/.developed ## how long answers take; DATA=folder for real galaxies
 	$(BIN)/python benchmarks/latency.py $(if $(DATA),"$(DATA)")
+
+bench-quality: $(VENV)/.developed ## how good the encoders are; an hour with TUNE=1
+	$(BIN)/python benchmarks/quality "$(or $(DATA),../shared/data)" $(if $(TUNE),--tuning-runs runs/quality)
 
 build: $(VENV)/.developed ## the wheel, in dist/
 	rm -rf dist build
@@ -58,5 +61,5 @@ $(VENV)/.installed: $(BIN)/python $(RECIPE)
 	touch $@ && echo "install $$(( $$(date +%s) - started )) s"
 
 $(VENV)/.developed: $(BIN)/python $(RECIPE)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,postgres,train]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,postgres,train,bench]'
 	@touch $@ $(VENV)/.installed

@@ -13,6 +13,7 @@
     ├── NoSourceAtPositionError
     ├── InvalidQueryError           a parameter out of bounds
     │   └── FilterError             a filter that cannot be understood
+    ├── LabelsError                 labels that no probe can be fitted to
     ├── NoGenerationError           nothing has been published
     ├── GenerationDamagedError      files are not what was published
     ├── EncoderMismatchError        index and encoder do not belong together
@@ -117,6 +118,10 @@ class FilterError(InvalidQueryError):
     def __init__(self, message: str, *, position: int | None = None) -> None:
         super().__init__(message, parameter="where")
         self.position = position
+
+
+class LabelsError(TwinjetIndexError):
+    """Labels that no probe can be fitted to, or that are not of this index."""
 
 
 class NoGenerationError(TwinjetIndexError):

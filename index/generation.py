@@ -92,6 +92,8 @@ class OpenGeneration:
 
     manifest: Manifest
     index: FaissIndex
+    vectors: Vectors
+    """Shape (N, D), float32, memory-mapped."""
     positions: NDArray[np.float64]
     """Shape (N, 3), unit vectors."""
     background: NDArray[np.float32]
@@ -193,6 +195,7 @@ def open_generation(folder: Path) -> OpenGeneration:
     return OpenGeneration(
         manifest=manifest,
         index=FaissIndex(folder / "index.faiss", vectors),
+        vectors=vectors,
         positions=positions,
         background=np.load(folder / "background.npy"),
     )

@@ -236,6 +236,20 @@ class SourceStore:
                     return row.row, _source(row)
         raise UnknownSourceError(source_id)
 
+    def rows_of(self, number: int, source_ids: Sequence[str]) -> dict[str, int]:
+        """Rows of IDs, as they are spelt; those that are not there are left out."""
+        found: dict[str, int] = {}
+        # NUL is no part of a name, and PostgreSQL refuses it.
+        names = [name for name in source_ids if "\0" not in name]
+        with Session(self._engine) as session:
+            for start in range(0, len(names), _BLOCK):
+                query = sa.select(SourceRow.source_id, SourceRow.row).where(
+                    SourceRow.generation == number,
+                    SourceRow.source_id.in_(names[start : start + _BLOCK]),
+                )
+                found |= dict(session.execute(query).all())
+        return found
+
     def sources_by_row(self, number: int, rows: Sequence[int]) -> list[Source]:
         """Sources of rows, in the order asked."""
         found: dict[int, Source] = {}

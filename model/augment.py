@@ -62,7 +62,7 @@ class Augmentation:
         size
             Side S of the views.
         generator
-            Where every draw comes from.
+            Where every draw comes from; on the device of the images.
 
         Returns
         -------
@@ -89,19 +89,17 @@ class Augmentation:
         theta = torch.cat(
             [affine.reshape(-1, 2, 2), shift.reshape(-1, 2, 1) * 2 / size], dim=2
         )
-        theta = (theta * size / side).to(images.device)  # a window of size in side
+        theta = theta * size / side  # a window of size in side
         grid = F.affine_grid(theta, [count, 1, size, size], align_corners=False)
         return F.grid_sample(images, grid, align_corners=False)
 
     def _relight(self, views: Tensor, generator: torch.Generator) -> Tensor:
         """Another stretch, another clip, another brightness."""
-        count, device = len(views), views.device
+        count = len(views)
         gamma = torch.exp(_uniform(count, -self.gamma, self.gamma, generator))
         floor = _uniform(count, 0, self.floor, generator)
         gain = 1 + _uniform(count, -self.brightness, self.brightness, generator)
-        gamma, floor, gain = (
-            v.to(device).reshape(-1, 1, 1, 1) for v in (gamma, floor, gain)
-        )
+        gamma, floor, gain = (v.reshape(-1, 1, 1, 1) for v in (gamma, floor, gain))
         views = ((views - floor) / (1 - floor)).clamp(0, 1)
         # The gradient of a power is infinite at 0; views need none, but NaN must
         # not come of it either.
@@ -119,20 +117,20 @@ class Augmentation:
         kernel /= kernel.sum()
         blurred = F.conv2d(views, kernel.reshape(1, 1, 1, 7), padding=(0, 3))
         blurred = F.conv2d(blurred, kernel.reshape(1, 1, 7, 1), padding=(3, 0))
-        return torch.where(chosen.to(views.device).reshape(-1, 1, 1, 1), blurred, views)
+        return torch.where(chosen.reshape(-1, 1, 1, 1), blurred, views)
 
     def _add_noise(self, views: Tensor, generator: torch.Generator) -> Tensor:
         count = len(views)
         chosen = _uniform(count, 0, 1, generator) < self.noise_probability
         level = _uniform(count, 0, self.noise, generator) * chosen
-        noise = torch.randn(views.shape, generator=generator).to(views.device)
-        return (views + noise * level.to(views.device).reshape(-1, 1, 1, 1)).clamp(0, 1)
+        noise = torch.randn(views.shape, generator=generator, device=views.device)
+        return (views + noise * level.reshape(-1, 1, 1, 1)).clamp(0, 1)
 
     def _mask(self, views: Tensor, generator: torch.Generator) -> Tensor:
         count, size = len(views), views.shape[-1]
         chosen = _uniform(count, 0, 1, generator) < self.mask_probability
         radius = _uniform(count, self.mask_radius, 1, generator)
-        radius = torch.where(chosen, radius, torch.tensor(2.0)).to(views.device)
+        radius = radius.masked_fill(~chosen, 2.0)  # beyond the corners
         axis = (torch.arange(size, device=views.device) + 0.5) * 2 / size - 1
         distance = torch.hypot(axis[:, None], axis[None, :])  # (S, S)
         return views * (distance <= radius.reshape(-1, 1, 1, 1))
@@ -155,5 +153,6 @@ PAPER = Augmentation(
 
 
 def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    """Draws on the CPU, where the generator lives, so that a seed means one thing."""
-    return torch.rand(count, generator=generator) * (high - low) + low
+    """Draws on the generator's device."""
+    draws = torch.rand(count, generator=generator, device=generator.device)
+    return draws * (high - low) + low

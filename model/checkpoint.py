@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -11,17 +12,26 @@ from torch import Tensor, nn
 
 
 def save_checkpoint(
-    path: Path, *, module: nn.Module, optimizer: torch.optim.Optimizer, step: int
+    path: Path,
+    *,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    scaler: dict[str, Any],
 ) -> None:
-    """Write a checkpoint; a crash leaves the earlier one whole."""
+    """Write a checkpoint; a crash leaves the earlier one whole.
+
+    ``scaler`` is the state of the gradient scaler: plain numbers, or empty.
+    """
     tensors = {f"module.{name}": t for name, t in module.state_dict().items()}
     for number, state in optimizer.state_dict()["state"].items():
         for name, value in state.items():
             if isinstance(value, Tensor):
                 tensors[f"optimizer.{number}.{name}"] = value
     tensors = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    state = json.dumps({"step": step, "scaler": scaler})
     half_done = path.with_suffix(".tmp")
-    save_file(tensors, half_done, metadata={"step": json.dumps(step)})
+    save_file(tensors, half_done, metadata={"state": state})
     with half_done.open("rb") as file:
         os.fsync(file.fileno())
     half_done.replace(path)
@@ -29,12 +39,12 @@ def save_checkpoint(
 
 def load_checkpoint(
     path: Path, *, module: nn.Module, optimizer: torch.optim.Optimizer
-) -> int:
-    """Restore what `save_checkpoint` wrote; returns the number of steps done."""
+) -> tuple[int, dict[str, Any]]:
+    """Restore what `save_checkpoint` wrote; returns steps done and the scaler."""
     weights: dict[str, Tensor] = {}
     states: dict[int, dict[str, Tensor]] = {}
     with safe_open(path, framework="pt") as file:
-        step = int(json.loads(file.metadata()["step"]))
+        plain = json.loads(file.metadata()["state"])
         for name in file.keys():  # noqa: SIM118 - it is not a dictionary
             kind, _, rest = name.partition(".")
             if kind == "module":
@@ -45,4 +55,4 @@ def load_checkpoint(
     module.load_state_dict(weights)
     groups = optimizer.state_dict()["param_groups"]
     optimizer.load_state_dict({"state": states, "param_groups": groups})
-    return step
+    return int(plain["step"]), plain["scaler"]

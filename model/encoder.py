@@ -32,6 +32,9 @@ SYMMETRIES = 8
 WEIGHTS = Path(__file__).parent / "weights"
 DEFAULT_ENCODER = "twinjet-small"
 
+SHIPPED_ENCODERS = (DEFAULT_ENCODER,)
+"""Names, the default first."""
+
 
 class Encoder:
     """Cutouts in, unit vectors out.
@@ -157,7 +160,7 @@ class Encoder:
         (folder / f"{self.card.name}.json").write_text(text, encoding="utf-8")
 
 
-def load_encoder(card_path: Path, *, device: str = "cpu") -> Encoder:
+def load_encoder(path: Path, *, device: str = "cpu") -> Encoder:
     """Load an encoder from its card, with the weights beside it.
 
     Raises
@@ -166,33 +169,94 @@ def load_encoder(card_path: Path, *, device: str = "cpu") -> Encoder:
         A file is absent, of another format, or the weights are not those that the
         card was written for.
     """
+    card, tensors = _read(path)
+    backbone = Backbone(depth=card.depth, width=card.width, peaks=card.peaks)
+    mean = tensors.pop("mean")
+    _fill(backbone, tensors, path)
+    return Encoder(card, backbone, mean=mean, device=device)
+
+
+def load_backbone(path: Path, backbone: Backbone) -> None:
+    """Fill a backbone with an encoder's weights, to train it further.
+
+    Raises
+    ------
+    EncoderFileError
+        As for `load_encoder`, or the encoder's backbone is another.
+    """
+    _, tensors = _read(path)
+    tensors.pop("mean")
+    _fill(backbone, tensors, path)
+
+
+def _read(path: Path) -> tuple[EncoderCard, dict[str, Tensor]]:
+    """Card and tensors, the mean feature among them."""
+    card = read_card(path)
     try:
-        card = EncoderCard.from_dict(json.loads(card_path.read_text(encoding="utf-8")))
-        data = card_path.with_suffix(".safetensors").read_bytes()
-    except (OSError, ValueError) as exc:
-        msg = f"no encoder at {card_path}: {exc}"
+        data = path.with_suffix(".safetensors").read_bytes()
+    except OSError as exc:
+        msg = f"no weights beside {path}: {exc}"
         raise EncoderFileError(msg) from exc
     digest = sha256(data).hexdigest()
     if digest != card.weights_sha256:
-        msg = f"the weights beside {card_path} are not those of the card"
+        msg = f"the weights beside {path} are not those of the card"
         raise EncoderFileError(msg, limit=card.weights_sha256, actual=digest)
-    backbone = Backbone(depth=card.depth, width=card.width, peaks=card.peaks)
     try:
         tensors = load_tensors(data)
-        mean = tensors.pop("mean")
+    except SafetensorError as exc:
+        msg = f"the weights beside {path} are damaged"
+        raise EncoderFileError(msg) from exc
+    if "mean" not in tensors:
+        msg = f"the weights beside {path} lack the mean feature"
+        raise EncoderFileError(msg)
+    return card, tensors
+
+
+def _fill(backbone: Backbone, tensors: dict[str, Tensor], path: Path) -> None:
+    try:
         backbone.load_state_dict(
             {name.removeprefix("backbone."): t for name, t in tensors.items()}
         )
-    except (SafetensorError, KeyError, RuntimeError) as exc:
-        msg = f"the weights beside {card_path} do not fit its backbone"
+    except RuntimeError as exc:
+        msg = f"the weights beside {path} do not fit its backbone"
         raise EncoderFileError(msg) from exc
-    return Encoder(card, backbone, mean=mean, device=device)
+
+
+def shipped_cards() -> list[Path]:
+    """Cards of the encoders that are shipped with Twinjet, the default first."""
+    return [WEIGHTS / f"{name}.json" for name in SHIPPED_ENCODERS]
+
+
+def card_path(name: str | Path) -> Path:
+    """Where the card of an encoder is.
+
+    Parameters
+    ----------
+    name
+        Of a shipped encoder, or the path of a card.
+    """
+    return WEIGHTS / f"{name}.json" if str(name) in SHIPPED_ENCODERS else Path(name)
+
+
+def read_card(path: Path) -> EncoderCard:
+    """Read a card without its weights.
+
+    Raises
+    ------
+    EncoderFileError
+        It is absent or not a card.
+    """
+    try:
+        return EncoderCard.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as exc:
+        msg = f"no encoder at {path}: {exc}"
+        raise EncoderFileError(msg) from exc
 
 
 @cache
 def default_encoder() -> Encoder:
     """The encoder that is shipped with Twinjet; loaded once."""
-    return load_encoder(WEIGHTS / f"{DEFAULT_ENCODER}.json")
+    return load_encoder(card_path(DEFAULT_ENCODER))
 
 
 def symmetric_views(images: Tensor) -> Tensor:

@@ -1,60 +1,50 @@
-"""Self-supervised training: one loop, resumable to the same result.
+"""Training: one loop, resumable to the same result.
 
 Every draw depends on the seed and the step alone, so a run that was killed goes on
-from its last checkpoint as if nothing had happened.
+from its last checkpoint as if nothing had happened: to the bit on a CPU, up to the
+order of additions on a GPU.
 """
 
-import csv
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.parallel import DistributedDataParallel
 
 from twinjet.model.backbone import Backbone
-from twinjet.model.byol import Byol, momentum_at
 from twinjet.model.card import EncoderCard
 from twinjet.model.checkpoint import load_checkpoint, save_checkpoint
 from twinjet.model.dataset import margin_for
-from twinjet.model.encoder import Encoder
+from twinjet.model.distributed import Rank
+from twinjet.model.encoder import Encoder, load_backbone
 from twinjet.model.errors import DatasetError
+from twinjet.model.learner import Learner
+from twinjet.model.metrics import Metrics, Progress
+from twinjet.model.objectives.byol import momentum_at
 from twinjet.model.presets import Preset
-from twinjet.model.simclr import SimClr
+from twinjet.model.training_set import TrainingSet
 
-Learner = Byol | SimClr
-
-# Features of a unit-norm batch that do not vary: below this part of the spread of
-# random directions the network answers the same for every image.
-_COLLAPSED = 0.05
-
-
-@dataclass
-class Progress:
-    """Where a training run is; handed to the caller at every report."""
-
-    step: int
-    steps: int
-    loss: float
-    spread: float
-    """Standard deviation of unit-norm features over that of random directions."""
-    images_per_second: float
-    warnings: list[str] = field(default_factory=list)
+# Steps between two reports.
+_REPORT_EVERY = 50
 
 
 def train(
     preset: Preset,
-    images: NDArray[np.float16],
+    data: TrainingSet,
     *,
     folder: Path,
     name: str,
     seed: int = 0,
-    device: str = "cpu",
+    rank: Rank | None = None,
     half: bool = False,
+    start: Path | None = None,
     notes: dict[str, Any] | None = None,
     report: Callable[[Progress], None] = lambda _: None,
     checkpoint_s: float = 120.0,
@@ -65,84 +55,133 @@ def train(
     ----------
     preset
         The configuration.
-    images
-        Shape (N, P, P), float16, 0 to 1, with the margin of `margin_for`.
+    data
+        What to learn from.
     folder
-        Holds ``checkpoint.safetensors`` and ``metrics.csv``; a run that finds a
-        checkpoint there goes on from it.
+        Holds ``checkpoint.safetensors``, ``metrics.csv`` and, where TensorBoard is
+        installed, its events; a run that finds a checkpoint there goes on from it.
     name
         Of the encoder.
     seed
         Of the weights, the order and the views.
-    device
-        ``"cpu"`` or ``"cuda"``.
+    rank
+        This process among those that train, and its device; alone on the CPU
+        without. The batch is shared out, the loss is that of the whole batch.
     half
-        Convolutions in bfloat16: twice as fast where the processor has it in
-        hardware (on an AVX-512 BF16 or AMX core, 64 to 137 images per second,
-        November 2026), thirty times slower where it does not.
+        Convolutions in bfloat16 or, on GPUs without it, float16: on a CPU twice as
+        fast where it is in hardware (on an AVX-512 BF16 or AMX core, 64 to 137
+        images per second, November 2026), thirty times slower where it is not.
+    start
+        Card of an encoder of the same backbone whose weights to start from.
     notes
         Kept in the card: data and command.
     report
-        Called about every 50 steps.
+        Called every 50 steps and at the last.
     checkpoint_s
         Seconds between checkpoints.
 
     Raises
     ------
     DatasetError
-        Fewer images than a batch, or images of another size.
+        Fewer images than a batch, images of another size, or a batch that the
+        processes cannot share.
+    EncoderFileError
+        The encoder to start from is damaged or of another backbone.
     """
-    side = preset.preprocess.size_px + 2 * margin_for(preset.preprocess.size_px)
-    if len(images) < preset.batch or images.shape[1:] != (side, side):
-        msg = (
-            f"{len(images)} images of {images.shape[1:]}; the preset needs at least "
-            f"{preset.batch} of {(side, side)}"
-        )
-        raise DatasetError(msg, limit=preset.batch, actual=len(images))
+    rank = rank or Rank(0, 1, "cpu")
+    _check(preset, data, rank)
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
-    learner = _learner(preset).to(torch.device(device)).train()
+    learner = _learner(preset, start, rank).train()
     optimizer = _optimizer(preset, learner)
+    # float16 underflows without it; bfloat16 has float32's range.
+    needed = half and _half_type(rank.device) is torch.float16
+    scaler = torch.amp.GradScaler(enabled=needed)
     steps = preset.images // preset.batch
     checkpoint = folder / "checkpoint.safetensors"
     done = 0
     if checkpoint.exists():
-        done = load_checkpoint(checkpoint, module=learner, optimizer=optimizer)
-    saved_at = reported_at = time.monotonic()
-    reported = done
-    for step in range(done, steps):
-        loss, features = _step(
-            learner, optimizer, preset, images, seed=seed, step=step, half=half
-        )
-        now = time.monotonic()
-        if (step + 1) % 50 == 0 or step + 1 == steps:
-            rate = (step + 1 - reported) * preset.batch / max(now - reported_at, 1e-9)
-            progress = _progress(step + 1, steps, loss, features, rate)
-            _append_metrics(folder / "metrics.csv", progress)
-            report(progress)
-            reported, reported_at = step + 1, now
-        if now - saved_at > checkpoint_s or step + 1 == steps:
-            save_checkpoint(
-                checkpoint, module=learner, optimizer=optimizer, step=step + 1
-            )
-            saved_at = now
+        done, scale = load_checkpoint(checkpoint, module=learner, optimizer=optimizer)
+        scaler.load_state_dict(scale if scaler.is_enabled() else {})
+    run = _Run(
+        preset=preset,
+        data=data,
+        learner=learner,
+        stepped=_shared(learner, rank),
+        optimizer=optimizer,
+        scaler=scaler,
+        rank=rank,
+        seed=seed,
+        half=half,
+    )
+    rows = _rows(data, preset.batch, seed, first=done)
+    saved_at = time.monotonic()
+    with closing(
+        Metrics(folder, done=done, steps=steps, active=rank.writes)
+    ) as metrics:
+        for step in range(done, steps):
+            loss, features = _step(run, next(rows), step)
+            last = step + 1 == steps
+            if (step + 1) % _REPORT_EVERY == 0 or last:
+                report(metrics.add(step + 1, preset.batch, float(loss), features))
+            if rank.writes and (last or time.monotonic() - saved_at > checkpoint_s):
+                save_checkpoint(
+                    checkpoint,
+                    module=learner,
+                    optimizer=optimizer,
+                    step=step + 1,
+                    scaler=scaler.state_dict(),
+                )
+                saved_at = time.monotonic()
+        notes = (notes or {}) | metrics.summary()
     return _finish(
         learner,
         preset,
-        images,
+        data,
         folder=folder,
         name=name,
-        device=device,
+        rank=rank,
         seed=seed,
-        notes=notes or {},
+        notes=notes,
     )
 
 
-def _learner(preset: Preset) -> Learner:
+def _check(preset: Preset, data: TrainingSet, rank: Rank) -> None:
+    side = preset.preprocess.size_px + 2 * margin_for(preset.preprocess.size_px)
+    if len(data) < preset.batch or data.images.shape[1:] != (side, side):
+        msg = (
+            f"{len(data)} images of {data.images.shape[1:]}; the preset needs at least "
+            f"{preset.batch} of {(side, side)}"
+        )
+        raise DatasetError(msg, limit=preset.batch, actual=len(data))
+    if preset.batch % rank.count:
+        msg = f"{rank.count} processes cannot share batches of {preset.batch}"
+        raise DatasetError(msg, limit=preset.batch, actual=rank.count)
+
+
+def _learner(preset: Preset, start: Path | None, rank: Rank) -> Learner:
     backbone = Backbone(depth=preset.depth, width=preset.width, peaks=preset.peaks)
+    if start is not None:
+        load_backbone(start, backbone)
+    learner = Learner(
+        backbone,
+        preset.method,
+        temperature=preset.temperature,
+        kinds_weight=preset.kinds_weight,
+    )
+    learner.to(torch.device(rank.device))
+    if rank.count > 1 and rank.device != "cpu":
+        # Statistics over the whole batch; torch has them on GPUs alone.
+        convert: Any = torch.nn.SyncBatchNorm.convert_sync_batchnorm
+        learner = convert(learner)
     # In place; `.to` of a module knows of no memory format for its type checker.
-    backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return Byol(backbone) if preset.method == "byol" else SimClr(backbone)
+    learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return learner
+
+
+def _shared(learner: Learner, rank: Rank) -> torch.nn.Module:
+    """The learner, its gradients averaged over the processes that there are."""
+    return DistributedDataParallel(learner) if rank.count > 1 else learner
 
 
 def _optimizer(preset: Preset, learner: Learner) -> torch.optim.Optimizer:
@@ -153,48 +192,74 @@ def _optimizer(preset: Preset, learner: Learner) -> torch.optim.Optimizer:
     return torch.optim.SGD(weights, lr=0.0, momentum=0.9, weight_decay=decay)
 
 
+def _half_type(device: str) -> torch.dtype:
+    """bfloat16, which needs no scaling of the loss, unless the GPU lacks it."""
+    if device != "cpu" and not torch.cuda.is_bf16_supported():
+        return torch.float16
+    return torch.bfloat16
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same from step to step."""
+
+    preset: Preset
+    data: TrainingSet
+    learner: Learner
+    stepped: torch.nn.Module
+    """The learner, or what keeps it equal in all processes."""
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    rank: Rank
+    seed: int
+    half: bool
+
+
 def _step(
-    learner: Learner,
-    optimizer: torch.optim.Optimizer,
-    preset: Preset,
-    images: NDArray[np.float16],
-    *,
-    seed: int,
-    step: int,
-    half: bool,
-) -> tuple[float, torch.Tensor]:
+    run: _Run, rows: NDArray[np.int64], step: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """One batch, two views, one update of both networks."""
-    device = next(learner.parameters()).device
-    generator = torch.Generator().manual_seed(seed * 2**32 + step)
-    progress = step * preset.batch / preset.images
-    for group in optimizer.param_groups:
-        group["lr"] = _learning_rate(preset, progress)
-    rows = _batch_rows(len(images), preset.batch, seed, step)
-    batch = torch.from_numpy(images[rows].astype(np.float32)).unsqueeze(1).to(device)
-    size = preset.preprocess.size_px
-    first, second = (
-        preset.augmentation(batch, size, generator).contiguous(
-            memory_format=torch.channels_last
-        )
-        for _ in range(2)
+    preset, rank = run.preset, run.rank
+    device = torch.device(rank.device)
+    # Each process draws the views of its own part.
+    generator = torch.Generator(device).manual_seed(
+        (run.seed * 2**32 + step) * rank.count + rank.number
     )
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-        loss, features = learner(first, second)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    optimizer.step()
+    progress = step * preset.batch / preset.images
+    for group in run.optimizer.param_groups:
+        group["lr"] = _learning_rate(preset, progress)
+    mine = np.sort(rows[rank.number :: rank.count])
+    images = torch.from_numpy(run.data.images[mine].astype(np.float32))
+    images = images.unsqueeze(1).to(device)  # (B, 1, P, P)
+    kinds = torch.from_numpy(run.data.kinds[mine]).to(device)  # (B,)
+    size = preset.preprocess.size_px
+    views = torch.cat(
+        [preset.augmentation(images, size, generator) for _ in range(2)]
+    ).contiguous(memory_format=torch.channels_last)  # (2B, 1, S, S)
+    with torch.autocast(device.type, dtype=_half_type(rank.device), enabled=run.half):
+        loss, features = run.stepped(views, kinds)
+    run.optimizer.zero_grad(set_to_none=True)
+    run.scaler.scale(loss).backward()
+    run.scaler.step(run.optimizer)
+    run.scaler.update()
     momentum = preset.momentum
     if not preset.constant_momentum:
         momentum = momentum_at(progress, preset.momentum)
-    learner.follow(momentum)
-    return float(loss.detach()), features.float()
+    run.learner.follow(momentum)
+    return loss.detach(), features.float()
 
 
-def _batch_rows(count: int, batch: int, seed: int, step: int) -> NDArray[np.int64]:
-    """Rows of a step: each epoch is one permutation, the remainder is left out."""
-    epoch, part = divmod(step, count // batch)
-    order = np.random.default_rng([seed, epoch]).permutation(count)
-    return np.sort(order[part * batch : (part + 1) * batch])
+def _rows(
+    data: TrainingSet, batch: int, seed: int, *, first: int
+) -> Iterator[NDArray[np.int64]]:
+    """Rows of each step from `first` on; an epoch's remainder is left out."""
+    step = 0
+    for epoch in range(10**9):
+        order = data.epoch(seed, epoch)
+        for start in range(0, len(order) - batch + 1, batch):
+            if step >= first:
+                yield order[start : start + batch]
+            step += 1
 
 
 def _learning_rate(preset: Preset, progress: float) -> float:
@@ -206,38 +271,14 @@ def _learning_rate(preset: Preset, progress: float) -> float:
     return peak * (math.cos(math.pi * rest) + 1) / 2
 
 
-def _progress(
-    step: int, steps: int, loss: float, features: torch.Tensor, rate: float
-) -> Progress:
-    unit = torch.nn.functional.normalize(features, dim=1)
-    # Random directions of D dimensions have a standard deviation of 1/sqrt(D).
-    spread = float(unit.std(dim=0).mean()) * math.sqrt(features.shape[1])
-    warnings = []
-    if not math.isfinite(loss):
-        warnings.append("the loss is not a finite number")
-    if spread < _COLLAPSED:
-        warnings.append(f"collapsed: spread of the features {spread:.3f}")
-    return Progress(step, steps, loss, spread, rate, warnings)
-
-
-def _append_metrics(path: Path, progress: Progress) -> None:
-    new = not path.exists()
-    row = asdict(progress) | {"warnings": "; ".join(progress.warnings)}
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, row)
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def _finish(
     learner: Learner,
     preset: Preset,
-    images: NDArray[np.float16],
+    data: TrainingSet,
     *,
     folder: Path,
     name: str,
-    device: str,
+    rank: Rank,
     seed: int,
     notes: dict[str, Any],
 ) -> Encoder:
@@ -253,7 +294,8 @@ def _finish(
         weights_sha256="",
         training={
             "method": preset.method,
-            "images_in_set": len(images),
+            "kinds": list(data.kind_names) if preset.kinds_weight else [],
+            "images_in_set": len(data),
             "images_seen": preset.images // preset.batch * preset.batch,
             "batch": preset.batch,
             "seed": seed,
@@ -262,16 +304,16 @@ def _finish(
         | notes,
     )
     zero = torch.zeros(card.dimension)
-    encoder = Encoder(card, learner.backbone, mean=zero, device=device)
+    encoder = Encoder(card, learner.backbone, mean=zero, device=rank.device)
     total, count = torch.zeros(card.dimension, dtype=torch.float64), 0
-    for part in _central(images, preset.preprocess.size_px):
+    for part in _central(data.images, preset.preprocess.size_px):
         features = encoder.features(part)
         total += features.sum(dim=0).double().cpu()
         count += len(features)
-    encoder = Encoder(
-        replace(card), learner.backbone, mean=(total / count).float(), device=device
-    )
-    encoder.save(folder)
+    mean = (total / count).float()
+    encoder = Encoder(card, learner.backbone, mean=mean, device=rank.device)
+    if rank.writes:
+        encoder.save(folder)
     return encoder
 
 

@@ -14,7 +14,15 @@ from twinjet.service.config import Config
 from twinjet.service.headers import SecurityHeaders
 from twinjet.service.limits import BodyLimit
 from twinjet.service.resources import Resources
-from twinjet.service.routes import docs, generations, health, pages, similar, sources
+from twinjet.service.routes import (
+    docs,
+    generations,
+    health,
+    pages,
+    probe,
+    similar,
+    sources,
+)
 
 _DESCRIPTION = """
 Show it one radio galaxy, it finds the twins.
@@ -62,7 +70,7 @@ def create_app(config: Config | None = None) -> FastAPI:
     errors.install(app)
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(SecurityHeaders)
-    for module in (pages, docs, similar, sources, generations, health):
+    for module in (pages, docs, similar, probe, sources, generations, health):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     return app

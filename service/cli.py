@@ -22,7 +22,9 @@ COMMANDS = {
     "embed": "search",
     "simulate": "simulate",
     "train": "train",
+    "finetune": "train",
     "evaluate": "train",
+    "probe": "probe",
     "generations": "generations",
     "rollback": "generations",
 }

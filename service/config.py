@@ -39,7 +39,10 @@ class Config(BaseSettings):
     ] = MAX_FILE_BYTES
     encoder: Annotated[
         Path | None,
-        Field(description="Card (JSON) of the encoder; the shipped one when absent"),
+        Field(
+            description="Name of a shipped encoder, or card (JSON) of another; "
+            "the default one when absent"
+        ),
     ] = None
     threads: Annotated[
         int, Field(ge=0, le=256, description="Threads of the encoder; 0 takes all")

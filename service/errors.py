@@ -38,6 +38,7 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     index_errors.CutoutUnavailableError: (404, "cutout-unavailable"),
     index_errors.FilterError: (422, "invalid-filter"),
     index_errors.InvalidQueryError: (422, "invalid-parameter"),
+    index_errors.LabelsError: (422, "unusable-labels"),
     index_errors.NoGenerationError: (503, "index-unavailable"),
     index_errors.GenerationDamagedError: (503, "index-unavailable"),
     index_errors.EncoderMismatchError: (503, "model-mismatch"),

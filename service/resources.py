@@ -20,8 +20,16 @@ from twinjet.index.generation import Manifest, open_generation
 from twinjet.index.search import Searcher
 from twinjet.index.source import Source
 from twinjet.index.store import Generation, SourceStore
+from twinjet.model.card import EncoderCard
 from twinjet.model.decode import read_cutout
-from twinjet.model.encoder import Encoder, default_encoder, load_encoder
+from twinjet.model.encoder import (
+    Encoder,
+    card_path,
+    default_encoder,
+    load_encoder,
+    read_card,
+    shipped_cards,
+)
 from twinjet.model.render import Stretch, render_png
 from twinjet.service.config import Config
 from twinjet.service.inference import Inference
@@ -101,6 +109,16 @@ class Resources:
         recipe = self.inference.encoder.card.preprocess
         return recipe.size_px * recipe.pixel_scale_arcsec
 
+    @property
+    def encoder_id(self) -> str:
+        """Of the encoder in force, which uploads go through."""
+        return self.inference.encoder.card.id
+
+    def cards(self) -> list[EncoderCard]:
+        """Of the encoder in force, then of the shipped ones."""
+        cards = [self.inference.encoder.card, *map(read_card, shipped_cards())]
+        return list({card.id: card for card in cards}.values())
+
     def mismatch(self) -> str | None:
         """Why uploads cannot be answered, if they cannot."""
         try:
@@ -173,4 +191,4 @@ class Resources:
 def _encoder(config: Config) -> Encoder:
     if config.encoder is None:
         return default_encoder()
-    return load_encoder(config.encoder)
+    return load_encoder(card_path(config.encoder))

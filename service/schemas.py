@@ -9,6 +9,7 @@ from twinjet.index.generation import Manifest
 from twinjet.index.search import Neighbour
 from twinjet.index.source import Column, Source
 from twinjet.index.store import Generation
+from twinjet.model.card import EncoderCard
 
 Value = str | int | float | bool | None
 
@@ -263,3 +264,62 @@ class Problem(BaseModel):
     limit: float | str | None = None
     actual: float | str | None = None
     position: int | None = None
+
+
+class EncoderItem(BaseModel):
+    """An encoder card; beside what is named here, its other members."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, Any]
+
+    id: str
+    name: str
+    dimension: int
+    in_force: Annotated[
+        bool,
+        Field(description="Whether uploads go through it; another by TWINJET_ENCODER"),
+    ]
+    labels: Annotated[
+        list[str],
+        Field(description="Labelled sets it was taught; empty when self-supervised"),
+    ]
+    training: dict[str, Any]
+    quality: Annotated[dict[str, Any], Field(description="Measured, with commands")]
+
+    @classmethod
+    def of(cls, card: EncoderCard, in_force: str) -> Self:
+        """On the wire."""
+        return cls(
+            **card.to_dict(),
+            in_force=card.id == in_force,
+            labels=sorted(card.training.get("labels", ())),
+        )
+
+
+class EncodersOut(BaseModel):
+    """All encoders."""
+
+    encoders: list[EncoderItem]
+
+
+class ClassifiedItem(BaseModel):
+    """A source with its class."""
+
+    source: SourceOut
+    links: Links
+    label: Annotated[str | None, Field(description="That was given, if one was")]
+    confidence: Annotated[
+        float, Field(description="Calibrated on labelled sources; never for certain")
+    ]
+
+
+class ProbeOut(BaseModel):
+    """A probe and what it makes of the generation."""
+
+    generation: GenerationOut
+    report: Annotated[
+        dict[str, Any],
+        Field(description="Cross-validated on parts of the sky that were not fitted"),
+    ]
+    counts: Annotated[dict[str, int], Field(description="Sources of each class")]
+    most_confident: dict[str, list[ClassifiedItem]]

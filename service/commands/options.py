@@ -19,7 +19,12 @@ from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import NoGenerationError
 from twinjet.index.generation import OpenGeneration, open_generation
 from twinjet.index.store import SourceStore
-from twinjet.model.encoder import Encoder, default_encoder, load_encoder
+from twinjet.model.encoder import (
+    Encoder,
+    card_path,
+    default_encoder,
+    load_encoder,
+)
 from twinjet.service.config import Config
 
 HOME = click.option(
@@ -71,7 +76,7 @@ def encoder_of(config: Config) -> Encoder:
     """The encoder in force."""
     if config.encoder is None:
         return default_encoder()
-    return load_encoder(config.encoder)
+    return load_encoder(card_path(config.encoder))
 
 
 def open_current(config: Config, store: SourceStore) -> OpenGeneration:

@@ -1,7 +1,7 @@
 """What is and was served, and by which encoder."""
 
 from dataclasses import fields
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Path
 
@@ -9,7 +9,13 @@ from twinjet.index.errors import UnknownEncoderError, UnknownGenerationError
 from twinjet.index.generation import Manifest
 from twinjet.service.dependencies import ResourcesDep
 from twinjet.service.responses import PROBLEM_RESPONSES
-from twinjet.service.schemas import GenerationItem, GenerationReport, GenerationsOut
+from twinjet.service.schemas import (
+    EncoderItem,
+    EncodersOut,
+    GenerationItem,
+    GenerationReport,
+    GenerationsOut,
+)
 
 router = APIRouter(tags=["provenance"], responses=PROBLEM_RESPONSES)
 
@@ -54,14 +60,18 @@ def one_generation(
 
 
 @router.get("/encoders", summary="The encoders that this service has")
-def list_encoders(held: ResourcesDep) -> dict[str, list[dict[str, Any]]]:
-    return {"encoders": [held.inference.encoder.card.to_dict()]}
+def list_encoders(held: ResourcesDep) -> EncodersOut:
+    return EncodersOut(
+        encoders=[EncoderItem.of(card, held.encoder_id) for card in held.cards()]
+    )
 
 
 @router.get("/encoders/{encoder_id}", summary="An encoder card")
-def one_encoder(encoder_id: str, held: ResourcesDep) -> dict[str, Any]:
-    card = held.inference.encoder.card
-    if encoder_id not in {card.id, card.name}:
-        message = f"no encoder {encoder_id[:100]!r}; this service has {card.id}"
-        raise UnknownEncoderError(message, actual=encoder_id[:100])
-    return card.to_dict()
+def one_encoder(encoder_id: str, held: ResourcesDep) -> EncoderItem:
+    cards = held.cards()
+    for card in cards:
+        if encoder_id in {card.id, card.name}:
+            return EncoderItem.of(card, held.encoder_id)
+    known = ", ".join(f"{card.name} ({card.id})" for card in cards)
+    message = f"no encoder {encoder_id[:100]!r}; this service has {known}"
+    raise UnknownEncoderError(message, actual=encoder_id[:100])

@@ -1,51 +1,61 @@
 """Training: what the losses are, and that a killed run goes on as if it had not."""
 
 import dataclasses
+import os
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import load_file
 from skies import double_source
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from twinjet.model.augment import PAPER, Augmentation
 from twinjet.model.backbone import Backbone
-from twinjet.model.byol import Byol, momentum_at
 from twinjet.model.cutout import Cutout
 from twinjet.model.dataset import LabelledFolder, margin_for
+from twinjet.model.distributed import Rank
 from twinjet.model.encoder import load_encoder
-from twinjet.model.errors import DatasetError
-from twinjet.model.evaluate import evaluate, read_task
+from twinjet.model.errors import DatasetError, EncoderFileError
+from twinjet.model.learner import Learner, Method
+from twinjet.model.metrics import Progress, spread_of
+from twinjet.model.objectives.byol import Byol, momentum_at
+from twinjet.model.objectives.supcon import UNKNOWN, SupCon
 from twinjet.model.preprocess import Preprocess
 from twinjet.model.presets import PRESETS, Preset
-from twinjet.model.simclr import SimClr
 from twinjet.model.split import may_train, sky_fold
-from twinjet.model.train import Progress, train
+from twinjet.model.train import train
+from twinjet.model.training_set import TrainingSet, read_training_set
 
 RECIPE = Preprocess(size_px=32)
+METHODS: tuple[Method, ...] = ("byol", "simclr", "nnclr", "vicreg")
 
 
 def small(name: str) -> Preset:
     return dataclasses.replace(
-        PRESETS[name], preprocess=RECIPE, depth=10, width=0.125, batch=8, images=8 * 20
+        PRESETS[name], preprocess=RECIPE, depth=10, width=0.125, batch=8, images=8 * 60
     )
 
 
 @pytest.fixture(scope="module")
-def images() -> NDArray[np.float16]:
+def data() -> TrainingSet:
+    """Forty doubles, every second one of a known kind."""
     rng = np.random.default_rng(0)
     margin = margin_for(RECIPE.size_px)
-    return np.stack(
-        [
-            RECIPE(
-                Cutout(double_source(rng), pixel_scale_arcsec=(1.8, 1.8)),
-                margin_px=margin,
-            ).image
-            for _ in range(40)
-        ]
-    ).astype(np.float16)
+    images = [
+        RECIPE(
+            Cutout(double_source(rng), pixel_scale_arcsec=(1.8, 1.8)), margin_px=margin
+        ).image
+        for _ in range(40)
+    ]
+    kinds = ["double", ""] * 20
+    return TrainingSet.of(np.stack(images).astype(np.float16), kinds, ["a", "b"] * 20)
 
 
 class KilledError(Exception):
@@ -54,91 +64,312 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_killed_run_ends_where_an_undisturbed_one_does(
-    name: str,
-    images: NDArray[np.float16],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, data: TrainingSet, tmp_path: Path
 ) -> None:
     preset = small(name)
-    whole = train(preset, images, folder=tmp_path / "whole", name="a")
+    whole = train(preset, data, folder=tmp_path / "whole", name="a")
 
     def kill(progress: Progress) -> None:
         raise KilledError
 
-    # Twelve steps are saved, then the report of the twentieth kills.
-    shorter = dataclasses.replace(preset)
+    # The report of the fiftieth step kills; forty-nine have been saved.
     with pytest.raises(KilledError):
         train(
-            shorter,
-            images,
+            preset,
+            data,
             folder=tmp_path / "killed",
             name="a",
             report=kill,
             checkpoint_s=0,
         )
     assert (tmp_path / "killed" / "checkpoint.safetensors").exists()
-    again = train(preset, images, folder=tmp_path / "killed", name="a")
+    again = train(preset, data, folder=tmp_path / "killed", name="a")
     assert again.card.id == whole.card.id
-    assert (
-        load_encoder(tmp_path / "killed" / "a.json").card.training["images_seen"] == 160
-    )
+    card = load_encoder(tmp_path / "killed" / "a.json").card
+    assert card.training["images_seen"] == 480
+
+    def curve(folder: Path) -> list[list[str]]:
+        rows = (folder / "metrics.csv").read_text().splitlines()
+        return [row.split(",")[:4] for row in rows]
+
+    assert curve(tmp_path / "killed") == curve(tmp_path / "whole")
 
 
-def test_metrics_are_kept_as_a_table(
-    images: NDArray[np.float16], tmp_path: Path
+def test_metrics_are_kept_as_a_table_and_for_tensorboard(
+    data: TrainingSet, tmp_path: Path
 ) -> None:
-    train(small("small"), images, folder=tmp_path, name="a")
+    train(small("small"), data, folder=tmp_path, name="a")
     head, *rows = (tmp_path / "metrics.csv").read_text().splitlines()
     assert head.startswith("step,steps,loss,spread")
-    assert rows[-1].startswith("20,20,")
+    assert rows[-1].startswith("60,60,")
+    board = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert [event.step for event in board.Scalars("loss")] == [50, 60]
 
 
-def test_too_few_images_are_refused(
-    images: NDArray[np.float16], tmp_path: Path
-) -> None:
+def test_too_few_images_are_refused(data: TrainingSet, tmp_path: Path) -> None:
+    few = TrainingSet.of(data.images[:5])
     with pytest.raises(DatasetError, match="needs at least 8"):
-        train(small("small"), images[:5], folder=tmp_path, name="a")
+        train(small("small"), few, folder=tmp_path, name="a")
 
 
-def views(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+def test_a_collapsed_network_is_called_so(data: TrainingSet, tmp_path: Path) -> None:
+    images = np.repeat(data.images[:1], 40, axis=0)
+    still = Augmentation(
+        zoom=0,
+        stretch=0,
+        shift_px=0,
+        gamma=0,
+        brightness=0,
+        floor=0,
+        blur_probability=0,
+        noise_probability=0,
+        mask_probability=0,
+    )
+    # One round source: every view is the same image.
+    y, x = np.indices(images.shape[1:]) - (images.shape[1] - 1) / 2
+    images[:] = np.exp(-(x**2 + y**2) / 8)
+    preset = dataclasses.replace(small("small"), augmentation=still)
+    reports: list[Progress] = []
+    encoder = train(
+        preset,
+        TrainingSet.of(images),
+        folder=tmp_path,
+        name="a",
+        report=reports.append,
+    )
+    assert "collapsed" in reports[-1].warnings[0]
+    assert encoder.card.training["collapsed"]
+
+
+def test_spread_is_one_for_random_directions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(500, 64, generator=generator)
+    assert spread_of(features) == pytest.approx(1, abs=0.02)
+
+
+def test_training_goes_on_from_another_encoder(
+    data: TrainingSet, tmp_path: Path
+) -> None:
+    first = train(small("small"), data, folder=tmp_path / "one", name="a")
+    still = dataclasses.replace(small("shipped"), learning_rate=0.0, images=8)
+    train(
+        still,
+        data,
+        folder=tmp_path / "two",
+        name="b",
+        start=tmp_path / "one" / "a.json",
+    )
+    weights = [
+        load_file(tmp_path / path)["backbone.stages.0.conv1.weight"]
+        for path in ("one/a.safetensors", "two/b.safetensors")
+    ]
+    torch.testing.assert_close(*weights)
+    other = dataclasses.replace(small("small"), width=0.25)
+    with pytest.raises(EncoderFileError, match="do not fit"):
+        train(
+            other,
+            data,
+            folder=tmp_path / "three",
+            name="c",
+            start=tmp_path / "one" / "a.json",
+        )
+    assert first.card.name == "a"
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_does(data: TrainingSet, tmp_path: Path) -> None:
+    """Both end with the same weights, and gradients are those of the whole batch."""
+    data.save(tmp_path / "images")
+    script = tmp_path / "run.py"
+    script.write_text(
+        textwrap.dedent(
+            f"""
+            import dataclasses, os
+            from pathlib import Path
+            import torch
+            import torch.distributed as dist
+            from twinjet.model.distributed import gather_views, rank_of
+            from twinjet.model.objectives.simclr import SimClr
+            from twinjet.model.preprocess import Preprocess
+            from twinjet.model.presets import PRESETS
+            from twinjet.model.train import train
+            from twinjet.model.training_set import TrainingSet
+            folder = Path({str(tmp_path)!r})
+            preset = dataclasses.replace(
+                PRESETS["shipped"], preprocess=Preprocess(size_px=32), width=0.125,
+                batch=8, images=80,
+            )
+            with rank_of("cpu") as rank:
+                # Rows that know where they come from, and gradients that find back.
+                views = torch.arange(4.0) + 10 * rank.number
+                views.requires_grad_()
+                every = gather_views(views)
+                assert every.tolist() == [0, 1, 10, 11, 2, 3, 12, 13], every
+                (every * torch.arange(8.0)).sum().backward()
+                mine = [[0, 1, 4, 5], [2, 3, 6, 7]][rank.number]
+                assert views.grad.tolist() == [2 * m for m in mine], views.grad
+                encoder = train(
+                    preset, TrainingSet.load(folder / "images"),
+                    folder=folder / "run", name="a", rank=rank,
+                )
+                # Batch statistics are each process's own on a CPU.
+                weights = torch.cat(
+                    [p.detach().flatten() for p in encoder._backbone.parameters()]
+                )
+                both = [torch.empty_like(weights) for _ in range(2)]
+                dist.all_gather(both, weights)
+                torch.testing.assert_close(both[0], both[1])
+            """
+        )
+    )
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node=2",
+            str(script),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    rows = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    assert len(rows) == 2
+    assert load_encoder(tmp_path / "run" / "a.json").card.training["images_seen"] == 80
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(
+    data: TrainingSet, tmp_path: Path
+) -> None:
+    with pytest.raises(DatasetError, match="3 processes cannot share"):
+        train(small("small"), data, folder=tmp_path, name="a", rank=Rank(0, 3, "cpu"))
+
+
+def views(seed: int = 0, count: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    first, second = torch.rand(2, 6, 1, 32, 32, generator=generator)
+    first, second = torch.rand(2, count, 1, 32, 32, generator=generator)
     return first, second
 
 
-@pytest.mark.parametrize("method", [Byol, SimClr])
-def test_a_loss_does_not_mind_which_view_is_first(method: type[Byol | SimClr]) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_a_loss_does_not_mind_which_view_is_first(method: Method) -> None:
     torch.manual_seed(0)
-    learner = method(Backbone(depth=10, width=0.125))
+    learner = Learner(Backbone(depth=10, width=0.125), method).eval()
     first, second = views()
-    one, _ = learner(first, second)
-    other, _ = learner(second, first)
+    kinds = torch.full((6,), UNKNOWN)
+    one, _ = learner(torch.cat([first, second]), kinds)
+    other, _ = learner(torch.cat([second, first]), kinds)
     assert one.item() == pytest.approx(other.item(), rel=1e-4)
 
 
-def test_simclr_prefers_views_of_one_image() -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_a_loss_prefers_views_of_one_image(method: Method) -> None:
     torch.manual_seed(0)
-    learner = SimClr(Backbone(depth=10, width=0.125))
-    first, second = views()
-    same, _ = learner(first, first + 1e-4 * second)
-    different, _ = learner(first, second)
-    assert same < different
+    learner = Learner(Backbone(depth=10, width=0.125), method)
+    first, second = views(count=16)
+    kinds = torch.full((16,), UNKNOWN)
+    # NNCLR remembers: its second look at the same images finds them.
+    losses = []
+    for other in (first + 1e-4 * second, second):
+        both = torch.cat([first, other])
+        learner(both, kinds)
+        loss, _ = learner(both, kinds)
+        losses.append(loss.item())
+    assert losses[0] < losses[1]
+
+
+def test_kinds_draw_together_and_the_unknown_do_not_count() -> None:
+    torch.manual_seed(0)
+    loss = SupCon(8)
+    groups = torch.eye(8)[[0, 0, 1, 1]].repeat(2, 1)  # (2B, D) of four sources
+    groups = groups + 0.01 * torch.randn(8, 8)
+    right = loss(groups, torch.tensor([0, 0, 1, 1]))
+    wrong = loss(groups, torch.tensor([0, 1, 0, 1]))
+    assert right < wrong
+    assert loss(groups, torch.full((4,), UNKNOWN)).item() == 0
 
 
 def test_the_target_gets_no_gradient_and_follows() -> None:
     torch.manual_seed(0)
-    byol = Byol(Backbone(depth=10, width=0.125))
-    loss, _ = byol(*views())
+    backbone = Backbone(depth=10, width=0.125)
+    byol = Byol(backbone)
+    both = torch.cat(views())
+    loss = byol(backbone(both), both)
     loss.backward()
     assert 0 <= loss.item() <= 8
     assert all(p.grad is None for p in byol.target_backbone.parameters())
     with torch.no_grad():
-        for p in byol.backbone.parameters():
+        for p in backbone.parameters():
             p.add_(1)
     before = next(byol.target_backbone.parameters()).clone()
-    byol.follow(0.9)
+    byol.follow(backbone, 0.9)
     after = next(byol.target_backbone.parameters())
     torch.testing.assert_close(after, before + 0.1)
+
+
+def test_an_epoch_shows_every_image_as_often_as_it_weighs(data: TrainingSet) -> None:
+    assert sorted(data.epoch(0, 0).tolist()) == list(range(40))
+    assert data.epoch(0, 0).tolist() != data.epoch(0, 1).tolist()
+    heavy = data.weighted({"a": 0.75})
+    seen = np.concatenate([heavy.epoch(0, n) for n in range(20)])
+    assert np.mean(seen % 2 == 0) == pytest.approx(0.75, abs=0.02)
+    with pytest.raises(DatasetError, match="no images of c"):
+        data.weighted({"c": 0.5})
+    with pytest.raises(DatasetError, match="at most 1"):
+        data.weighted({"a": 0.7, "b": 0.7})
+
+
+def test_rare_looks_are_seen_more_often_when_balanced(data: TrainingSet) -> None:
+    blank = np.zeros_like(data.images[:36])
+    images = np.concatenate([data.images[:4], blank])
+    balanced = TrainingSet.of(images, (), ["a"] * 40).balanced(seed=0)
+    assert balanced.weights[:4].min() > 2 * balanced.weights[4:].max()
+    assert balanced.weights.mean() == pytest.approx(1)
+
+
+def test_a_source_in_two_catalogues_is_one_and_small_ones_can_go(
+    tmp_path: Path,
+) -> None:
+    folders = []
+    for name, shift in (("one", 0.0), ("two", 2 / 3600)):
+        (tmp_path / name).mkdir()
+        lines = ["source_id,cutout,ra_deg,dec_deg,angular_size_arcsec,kind"]
+        for number in range(60):
+            Image.fromarray(np.pad(np.full((6, 6), 255, "u1"), 20)).save(
+                tmp_path / name / f"{number}.png"
+            )
+            dec = -60 + 2 * number + shift
+            kind = "blob" if name == "two" and number % 2 else ""
+            lines.append(f"{number},{number}.png,{6 * number},{dec},{number},{kind}")
+        (tmp_path / name / "catalogue.csv").write_text("\n".join(lines))
+        folders.append(LabelledFolder.read(str(tmp_path / name)))
+    alone = read(folders[:1], tmp_path / "a")
+    both = read(folders, tmp_path / "b", labels={"two": "kind"})
+    assert len(alone) == len(both)
+    assert set(both.origins.tolist()) == {"one"}
+    assert both.kind_names == ("blob",)
+    assert 0.2 < (both.kinds == 0).mean() < 0.8
+    large = read(folders, tmp_path / "c", min_size_arcsec=30)
+    assert 0 < len(large) < len(both)
+    with pytest.raises(DatasetError, match="no images"):
+        read([], tmp_path / "d")
+
+
+def read(folders: list[LabelledFolder], cache: Path, **options: Any) -> TrainingSet:
+    return read_training_set(
+        folders,
+        simulated=0,
+        seed=0,
+        preprocess=RECIPE,
+        cache=cache,
+        progress=lambda _: None,
+        **options,
+    )
 
 
 def test_the_momentum_rises_to_one() -> None:
@@ -149,9 +380,9 @@ def test_the_momentum_rises_to_one() -> None:
 
 @pytest.mark.parametrize("augmentation", [Augmentation(), PAPER])
 def test_views_are_images_and_the_seed_decides_which(
-    augmentation: Augmentation, images: NDArray[np.float16]
+    augmentation: Augmentation, data: TrainingSet
 ) -> None:
-    batch = torch.from_numpy(images[:8].astype(np.float32)).unsqueeze(1)
+    batch = torch.from_numpy(data.images[:8].astype(np.float32)).unsqueeze(1)
 
     def view(seed: int) -> torch.Tensor:
         return augmentation(batch, 32, torch.Generator().manual_seed(seed))
@@ -185,58 +416,3 @@ def test_no_training_source_is_within_30_arcsec_of_a_judged_one() -> None:
     border = judged & (sky_fold(ra, dec) != 0)
     assert border.sum() > 10
     assert not may_train(ra[border], dec[border]).any()
-
-
-def labelled_sky(folder: Path) -> LabelledFolder:
-    """Compact and double sources, as PNG, all over the sky."""
-    rng = np.random.default_rng(0)
-    lines = ["source_id,cutout,ra_deg,dec_deg,kind"]
-    folder.mkdir()
-    for number in range(160):
-        y, x = np.indices((48, 48)) - 23.5
-        gap = 8 * (number % 2)
-        angle = rng.uniform(0, np.pi)
-        pixels = sum(
-            np.exp(
-                -(
-                    (x - s * gap * np.cos(angle)) ** 2
-                    + (y - s * gap * np.sin(angle)) ** 2
-                )
-                / 8
-            )
-            for s in (-1, 1)
-        )
-        Image.fromarray((255 * pixels / np.max(pixels)).astype("u1")).save(
-            folder / f"{number}.png"
-        )
-        dec = np.degrees(np.arcsin(rng.uniform(-1, 1)))
-        kind = ["one", "two"][number % 2]
-        lines.append(f"s{number},{number}.png,{rng.uniform(0, 360)},{dec},{kind}")
-    (folder / "catalogue.csv").write_text("\n".join(lines))
-    return LabelledFolder.read(str(folder))
-
-
-def test_figures_come_with_intervals_and_baselines(
-    tmp_path: Path, images: NDArray[np.float16]
-) -> None:
-    encoder = train(small("small"), images, folder=tmp_path / "run", name="a")
-    task = read_task(labelled_sky(tmp_path / "sky"), encoder, label="kind")
-    report = evaluate(encoder, task)
-    assert set(report["methods"]) == {"encoder", "untrained", "pixel PCA"}
-    for figures in report["methods"].values():
-        for figure in figures.values():
-            assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1
-    # One blob or two is easy for all.
-    assert report["methods"]["encoder"]["linear_accuracy"]["value"] > 0.9
-
-
-def test_a_task_without_labels_is_refused(
-    tmp_path: Path, images: NDArray[np.float16]
-) -> None:
-    encoder = train(small("small"), images, folder=tmp_path / "run", name="a")
-    folder = labelled_sky(tmp_path / "sky")
-    with pytest.raises(DatasetError, match="colour"):
-        read_task(folder, encoder, label="colour")
-    few = dataclasses.replace(folder, rows=folder.rows[:3])
-    with pytest.raises(DatasetError, match="lacks one of"):
-        read_task(few, encoder, label="kind")

@@ -13,6 +13,7 @@ from skies import index_sky, small_encoder, write_sky
 
 from twinjet.index import errors as index_errors
 from twinjet.model import errors as model_errors
+from twinjet.model.encoder import SHIPPED_ENCODERS
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
 from twinjet.service.errors import lookup
@@ -119,8 +120,13 @@ def test_generations_tell_which_is_current(client: TestClient) -> None:
 
 
 def test_encoders_are_listed_with_their_cards(client: TestClient) -> None:
-    card = client.get("/encoders").json()["encoders"][0]
-    assert client.get(f"/encoders/{card['name']}").json() == card
+    first, *shipped = client.get("/encoders").json()["encoders"]
+    assert (first["name"], first["in_force"]) == ("small", True)
+    assert [card["name"] for card in shipped] == list(SHIPPED_ENCODERS)
+    assert not any(card["in_force"] for card in shipped)
+    for card in (first, *shipped):
+        assert client.get(f"/encoders/{card['name']}").json() == card
+        assert client.get(f"/encoders/{card['id']}").json() == card
     assert_problem(client.get("/encoders/other"), 404, "unknown-encoder")
 
 

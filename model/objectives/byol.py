@@ -13,32 +13,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
 from twinjet.model.backbone import Backbone
+from twinjet.model.objectives.heads import head
 
 
 class Byol(nn.Module):
-    """Online network, predictor and target network.
+    """Projector, predictor and target network.
 
     Parameters
     ----------
     backbone
-        The network to train, (B, 1, S, S) to (B, D).
+        The network to train, (B, 1, S, S) to (B, D); the target starts as its copy.
     hidden, projection
         Widths of the heads; the paper's are 512 and 256.
 
     Examples
     --------
-    >>> byol = Byol(Backbone(depth=10, width=0.125))
-    >>> views = torch.rand(4, 1, 80, 80), torch.rand(4, 1, 80, 80)
-    >>> loss, features = byol(*views)
-    >>> loss.shape, features.shape
-    (torch.Size([]), torch.Size([8, 64]))
+    >>> backbone = Backbone(depth=10, width=0.125)
+    >>> views = torch.rand(8, 1, 80, 80)
+    >>> Byol(backbone)(backbone(views), views).shape
+    torch.Size([])
     """
 
     def __init__(
         self, backbone: Backbone, *, hidden: int = 512, projection: int = 256
     ) -> None:
         super().__init__()
-        self.backbone = backbone
         self.projector = head(backbone.dimension, hidden, projection)
         self.predictor = head(projection, hidden, projection)
         self.target_backbone = copy.deepcopy(backbone).requires_grad_(
@@ -48,30 +47,26 @@ class Byol(nn.Module):
             requires_grad=False
         )
 
-    def forward(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-        """Loss of two views of the same images, and the online features.
+    def forward(self, features: Tensor, views: Tensor) -> Tensor:
+        """Loss of the views (2 B, 1, S, S) and their features (2 B, D).
 
         Returns
         -------
-        loss
+        Tensor
             Scalar, 0 (views agree) to 8: the symmetric one of equation 2.
-        features
-            Shape (2 B, D), detached: to watch for collapse.
         """
-        views = torch.cat([first, second])  # (2B, 1, S, S)
-        features = self.backbone(views)  # (2B, D)
         predicted = self.predictor(self.projector(features))  # (2B, P)
         with torch.no_grad():
             projected = self.target_projector(self.target_backbone(views))  # (2B, P)
-            wanted = projected.roll(len(first), dims=0)  # the other view's
+            wanted = projected.roll(len(views) // 2, dims=0)  # the other view's
         cosine = F.cosine_similarity(predicted.float(), wanted.float())  # (2B,)
-        return 2 * (2 - 2 * cosine.mean()), features.detach()
+        return 2 * (2 - 2 * cosine.mean())
 
     @torch.no_grad()
-    def follow(self, momentum: float) -> None:
+    def follow(self, backbone: nn.Module, momentum: float) -> None:
         """Move the target towards the online network by ``1 - momentum``."""
         pairs = (
-            (self.target_backbone, self.backbone),
+            (self.target_backbone, backbone),
             (self.target_projector, self.projector),
         )
         for target, online in pairs:
@@ -91,13 +86,3 @@ def momentum_at(progress: float, start: float) -> float:
     (0.996, 1.0)
     """
     return 1 - (1 - start) * (math.cos(math.pi * progress) + 1) / 2
-
-
-def head(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    """Two linear layers with batch normalisation between: projector or predictor."""
-    return nn.Sequential(
-        nn.Linear(inputs, hidden),
-        nn.BatchNorm1d(hidden),
-        nn.ReLU(inplace=True),
-        nn.Linear(hidden, outputs),
-    )

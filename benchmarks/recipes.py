@@ -1,0 +1,328 @@
+"""Which recipe learns most within a budget: every row a hypothesis and a run.
+
+    python benchmarks/recipes.py ../shared/data --jobs 2
+
+Each recipe sees the same number of images and is judged on the four folds of the
+sky that may train (`Sample.development`), never on the held-out one. A run that was
+killed goes on; rows that are there are not run again. The table is
+benchmarks/results/recipes.csv and .md.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from twinjet.model.dataset import LabelledFolder
+from twinjet.model.encoder import Encoder
+from twinjet.model.evaluation.classify import linear_correct
+from twinjet.model.evaluation.intervals import mean_of
+from twinjet.model.evaluation.methods import EncoderMethod, Method, untrained
+from twinjet.model.evaluation.report import show, table
+from twinjet.model.evaluation.retrieve import ranked, retrieval
+from twinjet.model.evaluation.sample import Sample
+from twinjet.model.presets import PRESETS, Preset
+from twinjet.model.train import train
+from twinjet.model.training_set import TrainingSet, read_training_set
+
+RESULTS = Path(__file__).parent / "results"
+IMAGES = 12_800
+SIMULATED = 12_000
+
+REAL = ("mirabest", "frdeep", "first_labelled:1.8", "mgcls:0.6")
+FIRST = REAL[:3]
+
+SMALL = PRESETS["small"]
+KINDS = replace(SMALL, kinds_weight=1.0)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One row."""
+
+    name: str
+    hypothesis: str
+    preset: Preset
+    folders: tuple[str, ...] = REAL
+    simulated: int = SIMULATED
+    share: float = 0.4
+    """Of the simulated images among all that are seen."""
+    balanced: bool = False
+
+
+RECIPES = [
+    Recipe("small", "The reference: SimCLR, ResNet-10 of half width.", SMALL),
+    Recipe(
+        "kinds",
+        "The simulation knows what it drew: its kinds teach morphology without a "
+        "human label.",
+        KINDS,
+    ),
+    Recipe(
+        "kinds x 4",
+        "More weight on the kinds helps more.",
+        replace(SMALL, kinds_weight=4.0),
+    ),
+    Recipe(
+        "real only",
+        "Simulated sources add looks that real ones lack.",
+        SMALL,
+        simulated=0,
+        share=0,
+    ),
+    Recipe(
+        "no MeerKAT", "Another telescope's images help on FIRST.", SMALL, folders=FIRST
+    ),
+    Recipe(
+        "balanced",
+        "Rare looks seen as often as common ones help.",
+        SMALL,
+        balanced=True,
+    ),
+    Recipe(
+        "ResNet-18/2", "A deeper backbone is worth its time.", replace(SMALL, depth=18)
+    ),
+    Recipe(
+        "ResNet-10", "A wider backbone is worth its time.", replace(SMALL, width=1.0)
+    ),
+    Recipe(
+        "mean pooling",
+        "Maxima beside means see small sources.",
+        replace(SMALL, peaks=False),
+    ),
+    Recipe(
+        "linear stretch",
+        "asinh shows lobes and cores at once.",
+        replace(SMALL, preprocess=replace(SMALL.preprocess, softening=0.0)),
+    ),
+    Recipe(
+        "96 px",
+        "A wider field (173 arcsec) stops truncating 7 % of MiraBest.",
+        replace(SMALL, preprocess=replace(SMALL.preprocess, size_px=96)),
+    ),
+    Recipe(
+        "64 px of 2.7 arcsec",
+        "The same field at coarser pixels costs less.",
+        replace(
+            SMALL,
+            preprocess=replace(SMALL.preprocess, size_px=64, pixel_scale_arcsec=2.7),
+        ),
+    ),
+    Recipe(
+        "zoom 0.5",
+        "Views of other sizes remove the direction of size.",
+        replace(SMALL, augmentation=replace(SMALL.augmentation, zoom=0.5)),
+    ),
+    Recipe(
+        "masks",
+        "Most views masked outside of a small circle: neighbours stop to matter.",
+        replace(
+            SMALL,
+            augmentation=replace(
+                SMALL.augmentation, mask_probability=0.8, mask_radius=0.4
+            ),
+        ),
+    ),
+    Recipe(
+        "no blur, no noise",
+        "The beam and the noise must not matter.",
+        replace(
+            SMALL,
+            augmentation=replace(
+                SMALL.augmentation, blur_probability=0, noise_probability=0
+            ),
+        ),
+    ),
+    Recipe(
+        "temperature 0.1", "Harder negatives help.", replace(SMALL, temperature=0.1)
+    ),
+    Recipe(
+        "NNCLR",
+        "Neighbours as positives reach across sources.",
+        replace(SMALL, method="nnclr"),
+    ),
+    Recipe("VICReg", "No negatives are needed.", replace(SMALL, method="vicreg")),
+    Recipe("BYOL", "As the paper's, in our recipe.", replace(SMALL, method="byol")),
+    Recipe(
+        "paper",
+        "The paper's preset at this budget; batch 256 for want of memory and steps.",
+        replace(PRESETS["paper"], batch=256, learning_rate=0.2),
+        folders=FIRST,
+        simulated=0,
+        share=0,
+    ),
+]
+
+
+def main() -> None:
+    """Run what is not in the table yet, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder of the catalogues")
+    parser.add_argument("--runs", type=Path, default=Path("runs/recipes"))
+    parser.add_argument("--images", type=int, default=IMAGES)
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
+    parser.add_argument("--only", help="one recipe, in this process")
+    args = parser.parse_args()
+    chosen = [r for r in RECIPES if args.only in (None, r.name)]
+    if args.only:
+        for recipe in chosen:
+            run(recipe, args.data, args.runs, args.images)
+        return
+    for recipe in chosen:  # so that no two runs prepare the same images
+        training_set(recipe, args.data, args.runs)
+
+    def start(recipe: Recipe) -> None:
+        if row_of(recipe, args.runs, args.images).exists():
+            return
+        share = str(max(1, (os.cpu_count() or 1) // args.jobs))
+        threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", share)}
+        command = [sys.executable, __file__, str(args.data), "--only", recipe.name]
+        command += ["--runs", str(args.runs), "--images", str(args.images)]
+        subprocess.run(command, env=os.environ | threads, check=True)
+
+    with ThreadPoolExecutor(args.jobs) as pool:
+        list(pool.map(start, chosen))
+    write_table(args.runs)
+
+
+def row_of(recipe: Recipe, runs: Path, images: int) -> Path:
+    """Where the figures of a run are kept."""
+    return folder_of(recipe, runs, images) / "row.json"
+
+
+def folder_of(recipe: Recipe, runs: Path, images: int) -> Path:
+    """Where a run is kept."""
+    return runs / f"{recipe.name.replace('/', '-').replace(' ', '_')}-{images}"
+
+
+def training_set(recipe: Recipe, data: Path, runs: Path) -> TrainingSet:
+    """Prepared once for all recipes that share it."""
+    recipe_of = recipe.preset.preprocess
+    key = f"{recipe_of.size_px}-{recipe_of.pixel_scale_arcsec}-{recipe_of.softening}"
+    key += f"-{len(recipe.folders)}-{recipe.simulated}"
+    return read_training_set(
+        [LabelledFolder.read(str(data / name)) for name in recipe.folders],
+        simulated=recipe.simulated,
+        seed=0,
+        preprocess=recipe_of,
+        cache=runs / "images" / key,
+        progress=lambda text: print(text, file=sys.stderr, flush=True),
+    )
+
+
+def run(recipe: Recipe, data: Path, runs: Path, images: int) -> None:
+    """Train and judge one recipe."""
+    folder = folder_of(recipe, runs, images)
+    chosen = training_set(recipe, data, runs)
+    if recipe.share:
+        chosen = chosen.weighted({"simulated": recipe.share})
+    if recipe.balanced:
+        chosen = chosen.balanced(seed=0)
+    preset = replace(recipe.preset, images=images)
+    started = time.monotonic()
+    encoder = train(preset, chosen, folder=folder, name="encoder", half=True)
+    seconds = time.monotonic() - started
+    samples = samples_of(data, encoder)
+    row = {
+        "recipe": recipe.name,
+        "hypothesis": recipe.hypothesis,
+        "images_seen": encoder.card.training["images_seen"],
+        "seconds": round(seconds),
+        "threads": torch.get_num_threads(),
+        "dimension": encoder.card.dimension,
+    } | development_figures(EncoderMethod(encoder), samples)
+    if recipe.name == "small":
+        start = untrained(encoder, samples[0][0].images, seed=0)
+        bare = development_figures(EncoderMethod(start), samples)
+        row["untrained"] = bare
+    row_of(recipe, runs, images).write_text(json.dumps(row, indent=2))
+
+
+def samples_of(data: Path, encoder: Encoder) -> list[tuple[Sample, str]]:
+    """The two labelled sets of FIRST with their labels."""
+    recipe = encoder.card.preprocess
+    mirabest = Sample.read(LabelledFolder.read(str(data / "mirabest")), recipe)
+    four = Sample.read(LabelledFolder.read(str(data / "first_labelled:1.8")), recipe)
+    sure = mirabest.labelled(
+        "fr_class", where={"confidence": "confident"}, classes=("FRI", "FRII")
+    )
+    return [(sure, "fr_class"), (four, "morphology")]
+
+
+def development_figures(
+    method: Method, samples: list[tuple[Sample, str]]
+) -> dict[str, Any]:
+    """Linear error and mAP over the development folds."""
+    figures: dict[str, Any] = {}
+    for sample, label in samples:
+        vectors, labels = method.vectors(sample.images), sample.column(label)
+        wrong, precision, tenth = [], [], []
+        for split in sample.development():
+            wrong.append(~linear_correct(vectors, labels, split))
+            ranks = ranked(vectors[split.judge], vectors[split.train])
+            found = labels[split.train][ranks] == labels[split.judge][:, None]
+            measures = retrieval(found)
+            precision.append(measures["ap"])
+            tenth.append(measures["p10"])
+        prefix = "fr" if label == "fr_class" else "four"
+        figures[f"{prefix}_linear_error"] = mean_of(np.concatenate(wrong))
+        figures[f"{prefix}_map"] = mean_of(np.concatenate(precision))
+        figures[f"{prefix}_p10"] = mean_of(np.concatenate(tenth))
+    return figures
+
+
+def write_table(runs: Path) -> None:
+    """All rows that are there, as CSV and Markdown."""
+    rows = [json.loads(p.read_text()) for p in sorted(runs.glob("*/row.json"))]
+    order = {recipe.name: n for n, recipe in enumerate(RECIPES)}
+    rows.sort(key=lambda row: (order.get(row["recipe"], 99), row["images_seen"]))
+    for row in rows:
+        bare = row.pop("untrained", None)
+        if bare:
+            first = {"recipe": "untrained", "hypothesis": "The reference unlearned."}
+            rows.append(row | first | {"images_seen": 0, "seconds": 0} | bare)
+    measures = [
+        f"{s}_{m}" for s in ("fr", "four") for m in ("linear_error", "map", "p10")
+    ]
+    RESULTS.mkdir(exist_ok=True)
+    plain = ["recipe", "images_seen", "seconds", "threads", "dimension"]
+    with (RESULTS / "recipes.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        bounds = [f"{m}{end}" for m in measures for end in ("", "_low", "_high")]
+        writer.writerow([*plain, *bounds, "hypothesis"])
+        for row in rows:
+            values = [row[m][k] for m in measures for k in ("value", "low", "high")]
+            writer.writerow([*(row[p] for p in plain), *values, row["hypothesis"]])
+    heads = ["recipe", "images", "s", "FR linear error %", "FR mAP"]
+    heads += ["four-class linear error %", "four-class mAP", "four-class P@10"]
+    cells_of_rows = []
+    for row in rows:
+        cells = [
+            row["recipe"],
+            f"{row['images_seen']:,}",
+            str(row["seconds"]),
+            show(row["fr_linear_error"], percent=True),
+            show(row["fr_map"]),
+            show(row["four_linear_error"], percent=True),
+            show(row["four_map"]),
+            show(row["four_p10"]),
+            row["hypothesis"],
+        ]
+        cells_of_rows.append(cells)
+    text = table([*heads, "hypothesis"], cells_of_rows)
+    (RESULTS / "recipes.md").write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,267 @@
+"""Fine-tuning: backbone and a linear head, trained on labels.
+
+The same loop from random weights is the supervised baseline.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - torch's own name for it
+
+from twinjet.model.augment import Augmentation
+from twinjet.model.backbone import Backbone
+from twinjet.model.card import EncoderCard
+from twinjet.model.checkpoint import load_checkpoint, save_checkpoint
+from twinjet.model.encoder import Encoder, load_backbone, symmetric_views
+from twinjet.model.errors import DatasetError
+
+_SAVE_EVERY = 100
+
+# Milder than for self-supervision: the class must survive.
+_AUGMENTATION = Augmentation(
+    zoom=0.1,
+    stretch=0.05,
+    shift_px=3.0,
+    gamma=0.2,
+    brightness=0.2,
+    floor=0.05,
+    blur_probability=0.1,
+    noise_probability=0.1,
+    mask_probability=0.1,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuning:
+    """How to fine-tune.
+
+    Optimiser, weight decay, smoothing and schedule are those of the authors' code
+    of arXiv:2305.16127 (AdamW, 0.05, 0.1, cosine).
+    """
+
+    images: int = 8_000
+    """To be seen in all; each gives one view."""
+    batch: int = 32
+    """Images a step."""
+    learning_rate: float = 5e-4
+    """Of the head at its peak."""
+    backbone_rate: float = 0.4
+    """Of the backbone, as a part of the head's."""
+    weight_decay: float = 0.05
+    """On all weights."""
+    smoothing: float = 0.1
+    """Of the labels."""
+
+
+class Classifier(nn.Module):
+    """Backbone and linear head.
+
+    Parameters
+    ----------
+    backbone
+        The network, (B, 1, S, S) to (B, D).
+    classes
+        Names of the C classes.
+    """
+
+    def __init__(self, backbone: Backbone, classes: list[str]) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.norm = nn.BatchNorm1d(backbone.dimension)
+        self.head = nn.Linear(backbone.dimension, len(classes))
+        self.classes = classes
+
+    def forward(self, views: Tensor) -> Tensor:
+        """Logits (B, C) of views (B, 1, S, S)."""
+        logits: Tensor = self.head(self.norm(self.backbone(views)))
+        return logits
+
+    @torch.inference_mode()
+    def predict(
+        self, images: NDArray[np.float32], *, half: bool = False
+    ) -> NDArray[np.float32]:
+        """Softmax, averaged over the eight rotations and mirrors.
+
+        Parameters
+        ----------
+        images
+            Shape (N, S, S), 0 to 1.
+        half
+            As for training.
+
+        Returns
+        -------
+        ndarray
+            Shape (N, C), float32; rows sum to 1.
+        """
+        self.eval()
+        device = self.head.weight.device
+        parts = []
+        for image in images:
+            views = symmetric_views(torch.from_numpy(image)[None, None]).to(device)
+            views = views.contiguous(memory_format=torch.channels_last)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+                logits = self(views)  # (8, C)
+            parts.append(logits.float().softmax(dim=1).mean(dim=0))
+        stacked: NDArray[np.float32] = torch.stack(parts).cpu().numpy()
+        return stacked
+
+
+def fine_tune(
+    card: EncoderCard,
+    images: NDArray[np.floating],
+    labels: NDArray[np.str_],
+    *,
+    start: Path | None,
+    settings: FineTuning | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    half: bool = False,
+    folder: Path | None = None,
+    report: Callable[[int, int, float], None] = lambda *_: None,
+) -> Classifier:
+    """Train a classifier.
+
+    Parameters
+    ----------
+    card
+        Architecture and recipe.
+    images
+        Shape (N, P, P), 0 to 1, with the margin of `margin_for`.
+    labels
+        Shape (N,), not empty.
+    start
+        Card of the encoder whose weights to start from; random ones without.
+    settings
+        How; the defaults without.
+    seed
+        Of the weights, the order and the views.
+    device
+        ``"cpu"`` or ``"cuda"``.
+    half
+        As for `train`.
+    folder
+        Keeps a checkpoint, from which a killed run goes on.
+    report
+        Called now and then with step, steps and loss.
+
+    Raises
+    ------
+    DatasetError
+        Fewer than two classes.
+    """
+    settings = settings or FineTuning()
+    classes = sorted(set(labels.tolist()))
+    if len(classes) < 2:  # noqa: PLR2004 - to tell apart
+        msg = f"to classify takes two classes; the labels have {len(classes)}"
+        raise DatasetError(msg, limit=2, actual=len(classes))
+    torch.manual_seed(seed)
+    backbone = Backbone(depth=card.depth, width=card.width, peaks=card.peaks)
+    if start is not None:
+        load_backbone(start, backbone)
+    classifier = Classifier(backbone, classes).to(torch.device(device))
+    # In place; `.to` of a module knows of no memory format for its type checker.
+    classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": backbone.parameters(), "part": settings.backbone_rate},
+            {"params": classifier.norm.parameters(), "part": 1.0},
+            {"params": classifier.head.parameters(), "part": 1.0},
+        ],
+        lr=0.0,
+        weight_decay=settings.weight_decay,
+    )
+    if start is None:
+        optimizer.param_groups[0]["part"] = 1.0
+    targets = np.searchsorted(classes, labels)
+    steps = settings.images // settings.batch
+    checkpoint = folder and folder / "checkpoint.safetensors"
+    done = 0
+    if checkpoint and checkpoint.exists():
+        done, _ = load_checkpoint(checkpoint, module=classifier, optimizer=optimizer)
+    classifier.train()
+    for step in range(done, steps):
+        generator = torch.Generator(device).manual_seed(seed * 2**32 + step)
+        rate = settings.learning_rate * _schedule(step / steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["part"]
+        rows = _batch(len(images), settings.batch, seed=seed, step=step)
+        batch = torch.from_numpy(images[rows].astype(np.float32)).unsqueeze(1)
+        views = _AUGMENTATION(batch.to(device), card.preprocess.size_px, generator)
+        views = views.contiguous(memory_format=torch.channels_last)  # (B, 1, S, S)
+        with torch.autocast(views.device.type, dtype=torch.bfloat16, enabled=half):
+            logits = classifier(views)  # (B, C)
+        wanted = torch.from_numpy(targets[rows]).to(device)
+        loss = F.cross_entropy(
+            logits.float(), wanted, label_smoothing=settings.smoothing
+        )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        if (step + 1) % _SAVE_EVERY == 0 or step + 1 == steps:
+            report(step + 1, steps, float(loss.detach()))
+            if checkpoint:
+                save_checkpoint(
+                    checkpoint,
+                    module=classifier,
+                    optimizer=optimizer,
+                    step=step + 1,
+                    scaler={},
+                )
+    return classifier.eval()
+
+
+def encoder_from(
+    classifier: Classifier,
+    card: EncoderCard,
+    images: NDArray[np.float32],
+    *,
+    name: str,
+    training: dict[str, object],
+) -> Encoder:
+    """The fine-tuned backbone as an encoder.
+
+    Parameters
+    ----------
+    classifier
+        What `fine_tune` made.
+    card
+        Of the architecture.
+    images
+        Shape (N, S, S): their mean feature is taken off.
+    name, training
+        For the new card.
+    """
+    fresh = replace(
+        card, name=name, weights_sha256="", training=dict(training), quality={}
+    )
+    backbone = classifier.backbone
+    device = str(classifier.head.weight.device)
+    raw = Encoder(fresh, backbone, mean=torch.zeros(fresh.dimension), device=device)
+    mean = raw.features(images).mean(dim=0)
+    return Encoder(fresh, backbone, mean=mean, device=device)
+
+
+def _schedule(progress: float) -> float:
+    """A tenth of warm-up, then half a cosine down to 0."""
+    warm_up = 0.1
+    if progress < warm_up:
+        return progress / warm_up
+    return (math.cos(math.pi * (progress - warm_up) / (1 - warm_up)) + 1) / 2
+
+
+def _batch(count: int, batch: int, *, seed: int, step: int) -> NDArray[np.int64]:
+    """Rows of a step out of epochs laid end to end, each shuffled."""
+    first, last = step * batch, (step + 1) * batch
+    epochs = range(first // count, (last - 1) // count + 1)
+    order = np.concatenate(
+        [np.random.default_rng([seed, epoch]).permutation(count) for epoch in epochs]
+    )
+    start = first - epochs.start * count
+    return order[start : start + batch]
