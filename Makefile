@@ -37,7 +37,7 @@ bench: $(VENV)/.developed ## how long answers take; DATA=folder for real galaxie
 	$(BIN)/python benchmarks/latency.py $(if $(DATA),"$(DATA)")
 
 bench-quality: $(VENV)/.developed ## how good the encoders are; an hour with TUNE=1
-	$(BIN)/python benchmarks/quality "$(or $(DATA),../shared/data)" $(if $(TUNE),--tuning-runs runs/quality)
+	$(BIN)/python benchmarks/quality "$(or $(DATA),../shared/data)" $(if $(TUNE),--tuning-runs runs/quality --write)
 
 build: $(VENV)/.developed ## the wheel, in dist/
 	rm -rf dist build

@@ -156,7 +156,7 @@ RECIPES = [
     Recipe(
         "paper",
         "The paper's preset at this budget; batch 256 for want of memory and steps.",
-        replace(PRESETS["paper"], batch=256, learning_rate=0.2),
+        PRESETS["paper"].with_batch(256),
         folders=FIRST,
         simulated=0,
         share=0,

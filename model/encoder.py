@@ -30,9 +30,9 @@ _BATCH_ON_GPU = 512
 SYMMETRIES = 8
 
 WEIGHTS = Path(__file__).parent / "weights"
-DEFAULT_ENCODER = "twinjet-small"
+DEFAULT_ENCODER = "twinjet"
 
-SHIPPED_ENCODERS = (DEFAULT_ENCODER,)
+SHIPPED_ENCODERS = (DEFAULT_ENCODER, "twinjet-tuned", "twinjet-small")
 """Names, the default first."""
 
 

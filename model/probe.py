@@ -11,6 +11,7 @@ from sklearn.metrics import confusion_matrix, log_loss
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from twinjet.model.errors import DatasetError
 
@@ -120,34 +121,36 @@ def fit_probe(
             vectors_64, labels, groups
         )
     )
-    losses = {
-        strength: log_loss(
-            labels,
-            cross_val_predict(
-                _regression(strength),
-                vectors_64,
+    # BLAS in threads beside torch's makes both several times slower.
+    with threadpool_limits(1, user_api="blas"):
+        losses = {
+            strength: log_loss(
                 labels,
-                cv=folds,
-                method="predict_proba",
+                cross_val_predict(
+                    _regression(strength),
+                    vectors_64,
+                    labels,
+                    cv=folds,
+                    method="predict_proba",
+                ),
+                labels=classes,
+            )
+            for strength in _STRENGTHS
+        }
+        strength = min(losses, key=lambda known: losses[known])
+        model = CalibratedClassifierCV(
+            _regression(strength), method="temperature", ensemble=False, cv=folds
+        ).fit(vectors_64, labels)
+        # The calibration of each part is that of the rest of it, by its own folds.
+        judged = cross_val_predict(
+            CalibratedClassifierCV(
+                _regression(strength), method="temperature", ensemble=False, cv=3
             ),
-            labels=classes,
+            vectors_64,
+            labels,
+            cv=folds,
+            method="predict_proba",
         )
-        for strength in _STRENGTHS
-    }
-    strength = min(losses, key=lambda known: losses[known])
-    model = CalibratedClassifierCV(
-        _regression(strength), method="temperature", ensemble=False, cv=folds
-    ).fit(vectors_64, labels)
-    # The calibration of each part is that of the rest of it, by its own folds.
-    judged = cross_val_predict(
-        CalibratedClassifierCV(
-            _regression(strength), method="temperature", ensemble=False, cv=3
-        ),
-        vectors_64,
-        labels,
-        cv=folds,
-        method="predict_proba",
-    )
     return Probe(
         classes=[str(name) for name in classes],
         report=_report(judged, labels, classes) | {"regularisation": strength},

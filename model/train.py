@@ -29,10 +29,13 @@ from twinjet.model.learner import Learner
 from twinjet.model.metrics import Metrics, Progress
 from twinjet.model.objectives.byol import momentum_at
 from twinjet.model.presets import Preset
-from twinjet.model.training_set import TrainingSet
+from twinjet.model.training_set import SIMULATED, TrainingSet
 
 # Steps between two reports.
 _REPORT_EVERY = 50
+
+# Images whose mean feature is taken off: enough for a hundredth of its spread.
+_CENTRED_ON = 2048
 
 
 def train(
@@ -305,21 +308,23 @@ def _finish(
     )
     zero = torch.zeros(card.dimension)
     encoder = Encoder(card, learner.backbone, mean=zero, device=rank.device)
-    total, count = torch.zeros(card.dimension, dtype=torch.float64), 0
-    for part in _central(data.images, preset.preprocess.size_px):
-        features = encoder.features(part)
-        total += features.sum(dim=0).double().cpu()
-        count += len(features)
-    mean = (total / count).float()
+    features = [encoder.features(part) for part in _central(data, preset, seed)]
+    mean = torch.cat(features).double().mean(dim=0).float()
     encoder = Encoder(card, learner.backbone, mean=mean, device=rank.device)
     if rank.writes:
         encoder.save(folder)
     return encoder
 
 
-def _central(images: NDArray[np.float16], size: int) -> Iterator[NDArray[np.float32]]:
-    """The encoder's field of the images, a thousand at a time."""
-    margin = (images.shape[1] - size) // 2
-    for start in range(0, len(images), 1024):
-        part = images[start : start + 1024, margin : margin + size, margin:][..., :size]
-        yield part.astype(np.float32)
+def _central(
+    data: TrainingSet, preset: Preset, seed: int
+) -> Iterator[NDArray[np.float32]]:
+    """The encoder's field of some images, as they were mixed; real ones if any."""
+    rows = data.epoch(seed, 0)
+    real = rows[data.origins[rows] != SIMULATED]
+    rows = np.sort((real if len(real) else rows)[:_CENTRED_ON])
+    size = preset.preprocess.size_px
+    margin = (data.images.shape[1] - size) // 2
+    for start in range(0, len(rows), 256):
+        part = data.images[rows[start : start + 256]]
+        yield part[:, margin : margin + size, margin : margin + size].astype(np.float32)

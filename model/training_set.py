@@ -265,7 +265,11 @@ def _unique(
 
 def _large(folder: LabelledFolder, least_arcsec: float) -> NDArray[np.bool_]:
     sizes = [row.get("angular_size_arcsec") or "inf" for row in folder.rows]
-    return np.array([float(size) >= least_arcsec for size in sizes], np.bool_)
+    try:
+        return np.array([float(size) >= least_arcsec for size in sizes], np.bool_)
+    except ValueError as exc:
+        msg = f"angular_size_arcsec of {folder.name}: {exc}"
+        raise DatasetError(msg) from exc
 
 
 def _simulated(

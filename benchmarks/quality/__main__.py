@@ -23,7 +23,12 @@ from tables import as_text
 from tasks import invariance, rare_classes, two_surveys
 
 from twinjet.model.dataset import LabelledFolder, margin_for
-from twinjet.model.encoder import Encoder, load_encoder, shipped_cards
+from twinjet.model.encoder import (
+    DEFAULT_ENCODER,
+    Encoder,
+    load_encoder,
+    shipped_cards,
+)
 from twinjet.model.evaluation.methods import (
     EncoderMethod,
     Method,
@@ -85,6 +90,7 @@ def main() -> None:
     )
     parser.add_argument("--queries", type=int, default=187, help="of each invariance")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--write", action="store_true", help="into the cards too")
     args = parser.parse_args()
     started = time.monotonic()
     samples = Samples(args.data)
@@ -131,7 +137,7 @@ def main() -> None:
             method,
             samples.folder("frdeep"),
             vectors,
-            samples.of("mgcls", method.preprocess),
+            samples.of("mgcls", method.preprocess).images[: len(vectors)],
         )
     if args.tuning_runs:
         first = encoders[0]
@@ -160,7 +166,31 @@ def main() -> None:
     (args.out / "quality.md").write_text(text, encoding="utf-8")
     plot_labels(report, args.out / "label-efficiency.png")
     plot_rotation(report, args.out / "invariance.png")
+    if args.write:
+        for path in shipped_cards():
+            write_card(path, report)
     print(text)
+
+
+def write_card(path: Path, report: dict[str, Any]) -> None:
+    """Keep an encoder's own figures in its card."""
+    card = json.loads(path.read_text(encoding="utf-8"))
+    name = card["name"]
+    card["quality"] = {
+        "command": "make bench-quality TUNE=1",
+        **{
+            report[task]["task"]: {
+                "trained_on": report[task]["trained_on"],
+                "judged_on": report[task]["judged_on"],
+                **report[task]["methods"][name],
+            }
+            for task in ("fr", "four")
+        },
+        **{task: report[task][name] for task in ("rare", "invariance", "surveys")},
+    }
+    if name == DEFAULT_ENCODER and "fine_tuning" in report:
+        card["quality"]["fine_tuning"] = report["fine_tuning"]
+    path.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
 def methods_of(encoders: list[Encoder], samples: Samples) -> list[Method]:

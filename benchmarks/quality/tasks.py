@@ -71,7 +71,10 @@ def invariance(
 
 
 def two_surveys(
-    method: Method, frdeep: LabelledFolder, mirabest: NDArray[np.float32], mgcls: Sample
+    method: Method,
+    frdeep: LabelledFolder,
+    mirabest: NDArray[np.float32],
+    mgcls: NDArray[np.float32],
 ) -> dict[str, Any]:
     """An NVSS image finds the FIRST image of its source; MeerKAT beside FIRST."""
     first, nvss = [], []
@@ -93,5 +96,5 @@ def two_surveys(
         "median_rank": int(np.median(place)) + 1,
         **{f"found_in_{d}": mean_of(place < d) for d in (1, *DEPTHS)},
         "chance_10": round(10 / len(ranks), 4),
-        "mixing": mixing(mirabest, method.vectors(mgcls.images)),
+        "mixing": mixing(mirabest, method.vectors(mgcls)),
     }

@@ -1,5 +1,6 @@
 """Labelled sources, prepared, and the parts of the sky that they lie in."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
@@ -82,7 +83,7 @@ class Sample:
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """Values of a column as numbers, NaN where a row has none; shape (N,)."""
-        return np.array([float(row.get(name) or "nan") for row in self.rows])
+        return np.array([_number(row.get(name)) for row in self.rows])
 
     def where(self, chosen: NDArray[np.bool_]) -> Self:
         """Only the chosen rows."""
@@ -140,6 +141,13 @@ class Sample:
         return Split(
             clear_of(self.ra, self.dec, fold), sky_fold(self.ra, self.dec) == fold
         )
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan
 
 
 def check_classes(sample: Sample, label: str, split: Split) -> list[str]:

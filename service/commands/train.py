@@ -102,6 +102,11 @@ _OUT = click.argument("out", type=click.Path(file_okay=False, path_type=Path))
     help="Shipped encoder by name, or a card, whose weights to start from.",
 )
 @click.option("--images", type=click.IntRange(1), help="Images to see, all told.")
+@click.option(
+    "--batch",
+    type=click.IntRange(8),
+    help="Images a step; SGD's learning rate follows in proportion.",
+)
 @_SEED
 @_DEVICE
 @_HALF
@@ -118,6 +123,7 @@ def train(
     unique: float,
     start: str | None,
     images: int | None,
+    batch: int | None,
     seed: int,
     device: str,
     half: bool,
@@ -131,6 +137,8 @@ def train(
     chosen = PRESETS[preset]
     if images is not None:
         chosen = replace(chosen, images=images)
+    if batch is not None:
+        chosen = chosen.with_batch(batch)
     folders = [LabelledFolder.read(text) for text in data]
     with rank_of(device) as rank:
         if not rank.writes:

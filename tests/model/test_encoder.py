@@ -9,7 +9,14 @@ import torch
 from skies import PIXEL_SCALE_ARCSEC, double_source, small_encoder
 
 from twinjet.model.cutout import Cutout
-from twinjet.model.encoder import default_encoder, load_encoder, symmetric_views
+from twinjet.model.encoder import (
+    SHIPPED_ENCODERS,
+    card_path,
+    default_encoder,
+    load_encoder,
+    read_card,
+    symmetric_views,
+)
 from twinjet.model.errors import EncoderFileError
 
 
@@ -108,6 +115,14 @@ def test_figures_may_be_added_to_a_card(tmp_path: Path) -> None:
 def test_an_absent_encoder_is_named(tmp_path: Path) -> None:
     with pytest.raises(EncoderFileError, match=r"nowhere\.json"):
         load_encoder(tmp_path / "nowhere.json")
+
+
+def test_a_shipped_encoder_goes_by_its_name_and_another_by_its_card() -> None:
+    for name in SHIPPED_ENCODERS:
+        assert read_card(card_path(name)).name == name
+        assert load_encoder(card_path(Path(name))).card.name == name
+    assert default_encoder().card.name == SHIPPED_ENCODERS[0]
+    assert card_path("some/card.json") == Path("some/card.json")
 
 
 def test_the_shipped_encoder_tells_sources_apart() -> None:
