@@ -106,7 +106,9 @@ def test_published_classes_can_be_filtered_by(home: Path, tmp_path: Path) -> Non
     done = CliRunner().invoke(cli, [*arguments, "--home", str(home)])
     assert done.exit_code == 0, done.output
     counts = json.loads(done.stdout)["counts"]
-    rows = {row["source_id"]: row for row in csv.DictReader(out.open(encoding="utf-8"))}
+    rows = {
+        row["source_id"]: row for row in csv.DictReader(io.StringIO(out.read_text()))
+    }
     card = tmp_path / "encoder" / "small.json"
     with TestClient(create_app(Config(home=home, encoder=card))) as client:
         assert client.get("/readyz").json()["generation"] == 2
