@@ -288,7 +288,7 @@ def write_table(runs: Path) -> None:
     rows.sort(key=lambda row: (order.get(row["recipe"], 99), row["images_seen"]))
     for row in rows:
         bare = row.pop("untrained", None)
-        if bare:
+        if bare and not any(r["recipe"] == "untrained" for r in rows):
             first = {"recipe": "untrained", "hypothesis": "The reference unlearned."}
             rows.append(row | first | {"images_seen": 0, "seconds": 0} | bare)
     measures = [
