@@ -78,6 +78,7 @@ def gather_views(tensor: Tensor) -> Tensor:
     if not (dist.is_available() and dist.is_initialized()):
         return tensor
     halves: list[Tensor] = [
+        # `apply` of torch's functions has no types.
         _Gather.apply(half)  # type: ignore[no-untyped-call]
         for half in tensor.chunk(2)
     ]
@@ -94,7 +95,7 @@ class _Gather(torch.autograd.Function):
         return torch.cat(parts)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004 - torch's own interface
         total = gradient.contiguous().clone()
         dist.all_reduce(total)
         return total.chunk(dist.get_world_size())[dist.get_rank()]

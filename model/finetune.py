@@ -191,6 +191,7 @@ def fine_tune(
             logits.float(), wanted, label_smoothing=settings.smoothing
         )
         optimizer.zero_grad(set_to_none=True)
+        # Tensor.backward has no types.
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         if (step + 1) % _SAVE_EVERY == 0 or step + 1 == steps:

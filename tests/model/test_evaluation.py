@@ -274,13 +274,24 @@ def test_fine_tuning_learns_resumes_and_leaves_an_encoder(
     start = tmp_path / "small.json"
 
     def stop(step: int, steps: int, loss: float) -> None:
-        raise KeyboardInterrupt
+        if step == steps:  # the checkpoint of the hundredth step is there
+            raise KeyboardInterrupt
 
     options: dict[str, Any] = {"start": start, "settings": settings}
     whole = fine_tune(encoder.card, images, labels, **options)
     with pytest.raises(KeyboardInterrupt):
         fine_tune(encoder.card, images, labels, **options, folder=tmp_path, report=stop)
-    again = fine_tune(encoder.card, images, labels, **options, folder=tmp_path)
+    assert (tmp_path / "checkpoint.safetensors").exists()
+    seen: list[int] = []
+    again = fine_tune(
+        encoder.card,
+        images,
+        labels,
+        **options,
+        folder=tmp_path,
+        report=lambda step, *_: seen.append(step),
+    )
+    assert seen == [200]
     side = encoder.card.preprocess.size_px
     margin = (images.shape[1] - side) // 2
     inner = np.ascontiguousarray(images[:, margin:-margin, margin:-margin])
@@ -288,7 +299,6 @@ def test_fine_tuning_learns_resumes_and_leaves_an_encoder(
     np.testing.assert_allclose(likely.sum(axis=1), 1, rtol=1e-5)
     guessed = np.array(whole.classes)[likely.argmax(axis=1)]
     assert (guessed == labels).mean() > 0.95
-    # The report of the hundredth step came before its checkpoint: it began anew.
     torch.testing.assert_close(again.head.weight, whole.head.weight)
     tuned = encoder_from(
         whole, encoder.card, inner, name="tuned", training={"labels": {"sky": "kind"}}
