@@ -3,6 +3,7 @@
 Without torchrun there is one process and nothing here does anything.
 """
 
+import importlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,10 @@ def rank_of(device: str) -> Iterator[Rank]:
     if device == "cuda":
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
+    # It takes the group there is as the default of its arguments when it is imported,
+    # as torch's optimizers and DistributedDataParallel do on their way, and the group's
+    # threads would then outlive it: one may end the process by SIGABRT at exit.
+    importlib.import_module("torch.distributed.nn.functional")
     dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     try:
         yield Rank(dist.get_rank(), count, device)
