@@ -9,7 +9,7 @@ from twinjet.model.errors import EncoderFileError
 from twinjet.model.preprocess import Preprocess
 
 # Of this layout; a file of another is refused rather than guessed at.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

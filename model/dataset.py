@@ -6,7 +6,6 @@ such a folder too.
 """
 
 import csv
-import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -85,14 +84,3 @@ class LabelledFolder:
 
         with ThreadPoolExecutor(2) as pool:
             yield from pool.map(prepare, self.rows)
-
-
-def margin_for(size_px: int) -> int:
-    """Margin with which any rotation stays within the image.
-
-    Examples
-    --------
-    >>> margin_for(80)
-    17
-    """
-    return math.ceil(size_px * (math.sqrt(2) - 1) / 2)

@@ -19,6 +19,7 @@ from twinjet.model.backbone import Backbone
 from twinjet.model.card import EncoderCard
 from twinjet.model.cutout import Cutout
 from twinjet.model.errors import EncoderFileError
+from twinjet.model.preprocess import Preprocess
 
 # The only batch shape that reaches torch, whose memory grows with each new one. It is
 # one source in its eight views, and on two cores as quick as any (727 images a
@@ -78,7 +79,7 @@ class Encoder:
             N of them, of any shape and scale.
         invariant
             True averages over the eight rotations and mirrors, False takes the
-            image as it is, None does what the card says, as the index did.
+            image as it lies, None does what the card says, as the index did.
 
         Returns
         -------
@@ -90,10 +91,16 @@ class Encoder:
         NoUsablePixelsError
             Nothing in a cutout stands out of the noise.
         """
-        images = [self.card.preprocess(cutout).image for cutout in cutouts]
+        recipe = self.recipe(invariant=invariant)
+        images = [recipe(cutout).image for cutout in cutouts]
         side = self.card.preprocess.size_px
         stack = np.stack(images) if images else np.empty((0, side, side), np.float32)
         return self.embed_images(stack, invariant=invariant)
+
+    def recipe(self, *, invariant: bool | None = None) -> Preprocess:
+        """How cutouts are prepared; never turned upright when `invariant` is False."""
+        recipe = self.card.preprocess
+        return replace(recipe, upright=False) if invariant is False else recipe
 
     def embed_images(
         self, images: NDArray[np.float32], *, invariant: bool | None = None

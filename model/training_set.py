@@ -13,10 +13,10 @@ from sklearn.cluster import KMeans
 from sklearn.decomposition import PCA
 
 from twinjet.model.cutout import Cutout
-from twinjet.model.dataset import LabelledFolder, margin_for
+from twinjet.model.dataset import LabelledFolder
 from twinjet.model.errors import CutoutError, DatasetError
 from twinjet.model.objectives.supcon import UNKNOWN
-from twinjet.model.preprocess import Preprocess
+from twinjet.model.preprocess import Preprocess, margin_for
 from twinjet.model.simulate import simulate_images
 from twinjet.model.split import may_train
 

@@ -62,7 +62,7 @@ class Inference:
         """
         started = time.perf_counter()
         cutout, prepared = await asyncio.to_thread(
-            self._prepare, data, pixel_scale_arcsec, hdu
+            self._prepare, data, pixel_scale_arcsec, hdu, invariant
         )
         decoded = time.perf_counter()
         loop = asyncio.get_running_loop()
@@ -73,11 +73,15 @@ class Inference:
         timings = {"decode": 1e3 * (decoded - started), "embed": 1e3 * (done - decoded)}
         return Embedded(cutout, prepared, vector, timings)
 
-    def _prepare(
-        self, data: bytes, pixel_scale_arcsec: float | None, hdu: int | None
+    def _prepare(  # a thread passes by position
+        self,
+        data: bytes,
+        pixel_scale_arcsec: float | None,
+        hdu: int | None,
+        invariant: bool | None,  # noqa: FBT001
     ) -> tuple[Cutout, Prepared]:
         cutout = read_cutout(data, pixel_scale_arcsec=pixel_scale_arcsec, hdu=hdu)
-        return cutout, self.encoder.card.preprocess(cutout)
+        return cutout, self.encoder.recipe(invariant=invariant)(cutout)
 
     def _embed(  # an executor passes by position
         self,

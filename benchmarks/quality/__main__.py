@@ -22,7 +22,7 @@ from plots import plot_labels, plot_rotation
 from tables import as_text
 from tasks import invariance, rare_classes, two_surveys
 
-from twinjet.model.dataset import LabelledFolder, margin_for
+from twinjet.model.dataset import LabelledFolder
 from twinjet.model.encoder import (
     DEFAULT_ENCODER,
     Encoder,
@@ -39,7 +39,7 @@ from twinjet.model.evaluation.methods import (
 )
 from twinjet.model.evaluation.report import judge
 from twinjet.model.evaluation.sample import Sample
-from twinjet.model.preprocess import Preprocess
+from twinjet.model.preprocess import Preprocess, margin_for
 
 RESULTS = Path(__file__).parent.parent / "results"
 

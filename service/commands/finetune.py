@@ -6,11 +6,12 @@ from pathlib import Path
 
 import click
 
-from twinjet.model.dataset import LabelledFolder, margin_for
+from twinjet.model.dataset import LabelledFolder
 from twinjet.model.encoder import DEFAULT_ENCODER, card_path
 from twinjet.model.errors import DatasetError
 from twinjet.model.evaluation.sample import Sample
 from twinjet.model.finetune import FineTuning, encoder_from, fine_tune
+from twinjet.model.preprocess import margin_for
 from twinjet.service.commands.options import config_of, encoder_of, errors
 from twinjet.service.commands.training import (
     DEVICE,

@@ -12,7 +12,7 @@ from PIL import Image
 from skies import double_source, small_encoder
 
 from twinjet.model.cutout import Cutout
-from twinjet.model.dataset import LabelledFolder, margin_for
+from twinjet.model.dataset import LabelledFolder
 from twinjet.model.encoder import load_encoder, shipped_cards
 from twinjet.model.errors import DatasetError
 from twinjet.model.evaluation.classify import draw, label_efficiency, linear_probe
@@ -37,6 +37,7 @@ from twinjet.model.evaluation.retrieve import (
 )
 from twinjet.model.evaluation.sample import Sample, Split
 from twinjet.model.finetune import FineTuning, encoder_from, fine_tune
+from twinjet.model.preprocess import margin_for
 from twinjet.model.probe import fit_probe
 
 

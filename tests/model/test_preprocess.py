@@ -5,11 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 from skies import double_source
 
 from twinjet.model.cutout import Cutout
 from twinjet.model.errors import EncoderFileError, NoUsablePixelsError
-from twinjet.model.preprocess import Preprocess, sky_and_noise
+from twinjet.model.preprocess import Preprocess, margin_for, sky_and_noise
 
 RECIPE = Preprocess(size_px=48)
 SCALE = (1.8, 1.8)
@@ -72,6 +73,85 @@ def test_a_margin_leaves_the_inside_as_it_is() -> None:
     cutout = Cutout(source(), pixel_scale_arcsec=SCALE)
     wide = RECIPE(cutout, margin_px=10).image
     np.testing.assert_array_equal(wide[10:-10, 10:-10], RECIPE(cutout).image)
+
+
+UPRIGHT = dataclasses.replace(RECIPE, upright=True)
+
+
+def lying(pixels: NDArray[np.float32], **fields: object) -> NDArray[np.float32]:
+    cutout = Cutout(pixels, **{"pixel_scale_arcsec": SCALE} | fields)  # type: ignore[arg-type]
+    return UPRIGHT(cutout).image
+
+
+def alike(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Cosine of the better of the other's two half turns."""
+    return max(cosine(one, other), cosine(one, np.rot90(other, 2)))
+
+
+@pytest.mark.parametrize("angle", [33, 45, 77, 140, 261])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_source_at_any_angle_is_upright(angle: float, seed: int) -> None:
+    pixels = source(seed)
+    turned = ndimage.rotate(pixels, angle, reshape=False).astype(np.float32)
+    assert alike(lying(pixels), lying(turned)) > 0.9
+    assert alike(prepared(pixels), prepared(turned)) < 0.9
+
+
+@pytest.mark.parametrize("size", [99, 100])
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_upright_is_exact_for_the_symmetries_of_the_square(
+    size: int, turns: int
+) -> None:
+    pixels = source(size=size)
+    upright = lying(pixels)
+    turned = lying(np.rot90(pixels, turns).copy())
+    either = [np.rot90(turned, 2 * half) for half in range(2)]
+    assert min(np.abs(upright - one).max() for one in either) < 1e-5
+    mirrored = lying(pixels[:, ::-1].copy())
+    either = [np.rot90(mirrored, 2 * half)[:, ::-1] for half in range(2)]
+    assert min(np.abs(upright - one).max() for one in either) < 1e-5
+
+
+def test_a_long_source_lies_along_x() -> None:
+    place = np.arange(100) - 49.5
+    x, y = place, place[:, None]
+    ridge = np.exp(-((x - 2 * y) ** 2) / 40 - (2 * x + y) ** 2 / 1000)
+    image = lying(ridge.astype(np.float32))
+    assert image.sum(axis=0).std() < image.sum(axis=1).std()
+
+
+def test_a_round_source_stays_as_it_is() -> None:
+    place = np.arange(100) - 49.5
+    pixels = np.exp(-(place**2 + place[:, None] ** 2) / 40).astype(np.float32)
+    np.testing.assert_allclose(lying(pixels), prepared(pixels), atol=1e-6)
+
+
+def test_light_in_a_corner_alone_leaves_the_field_as_it_lies() -> None:
+    """Turned, the corner would be outside."""
+    pixels = np.zeros((100, 100), np.float32)
+    pixels[27:29, 27:29] = 1  # inside the square of 48 pixels, outside its circle
+    np.testing.assert_allclose(lying(pixels), prepared(pixels), atol=1e-6)
+
+
+def test_a_faint_pixel_is_not_lost_by_turning() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(50):
+        pixels = rng.normal(0, 1, (100, 100)).astype(np.float32)
+        pixels[50, 50:54] = 4.5
+        assert lying(pixels).max() == 1
+
+
+def test_a_margin_is_for_views_that_turn_the_image_themselves() -> None:
+    margin = margin_for(48)
+    cutout = Cutout(source(), pixel_scale_arcsec=SCALE)
+    wide = UPRIGHT(cutout, margin_px=margin).image
+    np.testing.assert_array_equal(wide, RECIPE(cutout, margin_px=margin).image)
+
+
+def test_a_picture_is_upright_too() -> None:
+    picture = np.clip(source() / np.percentile(source(), 99.5), 0, 1).astype(np.float32)
+    turned = ndimage.rotate(picture, 45, reshape=False).astype(np.float32)
+    assert alike(lying(picture, linear=False), lying(turned, linear=False)) > 0.9
 
 
 def test_an_offset_puts_the_source_into_the_middle() -> None:

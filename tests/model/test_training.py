@@ -19,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from twinjet.model.augment import PAPER, Augmentation
 from twinjet.model.backbone import Backbone
 from twinjet.model.cutout import Cutout
-from twinjet.model.dataset import LabelledFolder, margin_for
+from twinjet.model.dataset import LabelledFolder
 from twinjet.model.distributed import Rank
 from twinjet.model.encoder import load_encoder
 from twinjet.model.errors import DatasetError, EncoderFileError
@@ -27,7 +27,7 @@ from twinjet.model.learner import Learner, Method
 from twinjet.model.metrics import Progress, spread_of
 from twinjet.model.objectives.byol import Byol, momentum_at
 from twinjet.model.objectives.supcon import UNKNOWN, SupCon
-from twinjet.model.preprocess import Preprocess
+from twinjet.model.preprocess import Preprocess, margin_for
 from twinjet.model.presets import PRESETS, Preset
 from twinjet.model.split import may_train, sky_fold
 from twinjet.model.train import train
