@@ -18,6 +18,9 @@ class Augmentation:
 
     Attributes
     ----------
+    turn
+        Largest rotation, radians, from the nearest of the four quarter turns, one of
+        which is drawn first; pi turns by any angle.
     zoom
         Natural logarithm of the largest magnification or reduction.
     stretch
@@ -39,6 +42,7 @@ class Augmentation:
         of the side. Unrelated neighbours go, as with the authors' mask.
     """
 
+    turn: float = math.pi
     zoom: float = 0.2
     stretch: float = 0.1
     shift_px: float = 5.0
@@ -76,9 +80,12 @@ class Augmentation:
         return self._mask(views, generator)
 
     def _turn(self, images: Tensor, size: int, generator: torch.Generator) -> Tensor:
-        """Any rotation, either mirror, some zoom and shift, in one resampling."""
+        """Rotation, either mirror, some zoom and shift, in one resampling."""
         count, side = len(images), images.shape[-1]
-        angle = _uniform(count, -math.pi, math.pi, generator)
+        angle = _uniform(count, -self.turn, self.turn, generator)
+        if self.turn < math.pi:
+            quarters = torch.floor(_uniform(count, 0, 4, generator))
+            angle = angle + quarters * (math.pi / 2)
         mirror = torch.where(_uniform(count, 0, 1, generator) < 0.5, -1.0, 1.0)  # noqa: PLR2004
         zoom = torch.exp(_uniform(count, -self.zoom, self.zoom, generator))
         aspect = 1 + _uniform(count, -self.stretch, self.stretch, generator)

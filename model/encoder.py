@@ -1,7 +1,7 @@
-"""The encoder: preprocess, backbone, centring, unit norm."""
+"""The encoder: preprocess, backbone, centring, a linear head if any, unit norm."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -49,6 +49,9 @@ class Encoder:
     mean
         Shape (D,): mean feature over the training images, taken off before the
         norm so that similarities spread over their whole range.
+    head
+        Shape (F, D): linear map of centred features, F of the backbone, to the D of
+        the card; without one the features themselves are the embedding.
     device
         Where to run: ``"cpu"`` or ``"cuda"``.
     """
@@ -59,6 +62,7 @@ class Encoder:
         backbone: Backbone,
         *,
         mean: Tensor,
+        head: Tensor | None = None,
         device: str = "cpu",
     ) -> None:
         self.card = card
@@ -66,7 +70,8 @@ class Encoder:
         self._backbone = backbone.eval().to(self._device)
         # In place; the type of `to` of a module knows of no memory format.
         backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._mean = mean.to(self._device)
+        self.mean = mean.to(self._device)
+        self._head = None if head is None else head.to(self._device)
 
     def embed(
         self, cutouts: Sequence[Cutout], *, invariant: bool | None = None
@@ -119,15 +124,17 @@ class Encoder:
         ndarray
             Shape (N, D), float32, unit norm.
         """
-        features = self.features(images, invariant=invariant)
-        vectors = torch.nn.functional.normalize(features - self._mean, dim=1)
+        features = self.features(images, invariant=invariant) - self.mean
+        if self._head is not None:
+            features = features @ self._head
+        vectors = torch.nn.functional.normalize(features, dim=1)
         return vectors.cpu().numpy().astype(np.float32, copy=False)
 
     @torch.inference_mode()
     def features(
         self, images: NDArray[np.float32], *, invariant: bool | None = None
     ) -> Tensor:
-        """What the backbone gives, before centring and unit norm: (N, D) float32.
+        """What the backbone gives, before centring, head and norm: (N, F) float32.
 
         Parameters are those of `embed_images`.
         """
@@ -138,20 +145,31 @@ class Encoder:
         if views == SYMMETRIES:
             batch = symmetric_views(batch)  # (8 N, 1, S, S)
         features = self._run(batch)
-        return features.reshape(-1, views, self.card.dimension).mean(dim=1)
+        return features.reshape(-1, views, features.shape[1]).mean(dim=1)
 
     def _run(self, images: Tensor) -> Tensor:
         """Backbone over (N, 1, S, S), in batches of one fixed shape."""
-        size = _BATCH if self._device.type == "cpu" else _BATCH_ON_GPU
-        done: list[Tensor] = [torch.empty(0, self.card.dimension, device=self._device)]
+        device = self._device
+        size = _BATCH if device.type == "cpu" else _BATCH_ON_GPU
+        done: list[Tensor] = [torch.empty(0, self._backbone.dimension, device=device)]
         for start in range(0, len(images), size):
             part = images[start : start + size]
             missing = size - len(part)
             if missing:
                 part = torch.cat([part, part.new_zeros(missing, *part.shape[1:])])
-            part = part.to(self._device).contiguous(memory_format=torch.channels_last)
+            part = part.to(device).contiguous(memory_format=torch.channels_last)
             done.append(self._backbone(part)[: size - missing])
         return torch.cat(done)
+
+    def with_head(self, head: NDArray[np.float32]) -> "Encoder":
+        """The same encoder, its centred features mapped by a matrix (F, D)."""
+        return Encoder(
+            replace(self.card, dimension=head.shape[1], weights_sha256=""),
+            self._backbone,
+            mean=self.mean,
+            head=torch.from_numpy(head),
+            device=self._device.type,
+        )
 
     def save(self, folder: Path) -> None:
         """Write ``<name>.safetensors`` and ``<name>.json`` into a folder."""
@@ -160,7 +178,10 @@ class Encoder:
             f"backbone.{name}": value.cpu().contiguous()
             for name, value in self._backbone.state_dict().items()
         }
-        data = save_tensors(tensors | {"mean": self._mean.cpu()})
+        tensors["mean"] = self.mean.cpu()
+        if self._head is not None:
+            tensors["head"] = self._head.cpu().contiguous()
+        data = save_tensors(tensors)
         self.card = replace(self.card, weights_sha256=sha256(data).hexdigest())
         text = json.dumps(self.card.to_dict(), indent=2) + "\n"
         (folder / f"{self.card.name}.safetensors").write_bytes(data)
@@ -177,9 +198,45 @@ def load_encoder(path: Path, *, device: str = "cpu") -> Encoder:
         card was written for.
     """
     card, tensors = _read(path)
-    backbone = Backbone(depth=card.depth, width=card.width, peaks=card.peaks)
-    mean = tensors.pop("mean")
+    backbone = backbone_of(card)
+    mean, head = tensors.pop("mean"), tensors.pop("head", None)
     _fill(backbone, tensors, path)
+    wide = backbone.dimension if head is None else head.shape[1]
+    if wide != card.dimension:
+        msg = f"the weights beside {path} make {wide} numbers, not the card's"
+        raise EncoderFileError(msg, limit=card.dimension, actual=wide)
+    return Encoder(card, backbone, mean=mean, head=head, device=device)
+
+
+def backbone_of(card: EncoderCard) -> Backbone:
+    """The network that a card describes, its weights random."""
+    return Backbone(depth=card.depth, width=card.width, peaks=card.peaks)
+
+
+def centred(
+    card: EncoderCard,
+    backbone: Backbone,
+    images: Iterable[NDArray[np.float32]],
+    *,
+    device: str = "cpu",
+) -> Encoder:
+    """An encoder without a head, the mean feature of some images taken off.
+
+    Parameters
+    ----------
+    card
+        What it is to be; its dimension becomes the backbone's.
+    backbone
+        The network.
+    images
+        Blocks of shape (N, S, S), as the card's recipe prepares them.
+    device
+        Where to run.
+    """
+    card = replace(card, dimension=backbone.dimension)
+    raw = Encoder(card, backbone, mean=torch.zeros(card.dimension), device=device)
+    features = torch.cat([raw.features(block) for block in images])
+    mean = features.double().mean(dim=0).float()
     return Encoder(card, backbone, mean=mean, device=device)
 
 
@@ -193,6 +250,7 @@ def load_backbone(path: Path, backbone: Backbone) -> None:
     """
     _, tensors = _read(path)
     tensors.pop("mean")
+    tensors.pop("head", None)
     _fill(backbone, tensors, path)
 
 

@@ -1,6 +1,10 @@
-"""Fine-tuning: backbone and a linear head, trained on labels.
+"""Fine-tuning: a linear probe, then backbone and head together, trained on labels.
 
-The same loop from random weights is the supervised baseline.
+From a trained encoder the head starts as the linear probe of its features and the
+statistics of batch normalisation stay, so that the first step begins where the probe
+ends: a head that starts at random distorts the features before it has learned anything
+(Kumar et al. 2022, arXiv:2202.10054). The same loop from random weights is the
+supervised baseline.
 """
 
 import math
@@ -11,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own name for it
 
@@ -18,13 +23,22 @@ from twinjet.model.augment import Augmentation
 from twinjet.model.backbone import Backbone
 from twinjet.model.card import EncoderCard
 from twinjet.model.checkpoint import load_checkpoint, save_checkpoint
-from twinjet.model.encoder import Encoder, load_backbone, symmetric_views
+from twinjet.model.encoder import (
+    Encoder,
+    backbone_of,
+    centred,
+    load_backbone,
+    symmetric_views,
+)
 from twinjet.model.errors import DatasetError
+from twinjet.model.evaluation.classify import linear_probe
 
 _SAVE_EVERY = 100
 
-# Milder than for self-supervision: the class must survive.
+# Milder than for self-supervision: the class must survive. Fields that lie upright stay
+# so, up to the error of their axis, in all eight symmetries.
 _AUGMENTATION = Augmentation(
+    turn=0.15,
     zoom=0.1,
     stretch=0.05,
     shift_px=3.0,
@@ -131,11 +145,12 @@ def fine_tune(
     card
         Architecture and recipe.
     images
-        Shape (N, P, P), 0 to 1, with the margin of `margin_for`.
+        Shape (N, S, S), 0 to 1, as the card's recipe prepares them.
     labels
         Shape (N,), not empty.
     start
-        Card of the encoder whose weights to start from; random ones without.
+        Card of the encoder whose weights to start from, its linear probe the first
+        head; random ones without.
     settings
         How; the defaults without.
     seed
@@ -160,10 +175,13 @@ def fine_tune(
         msg = f"to classify takes two classes; the labels have {len(classes)}"
         raise DatasetError(msg, limit=2, actual=len(classes))
     torch.manual_seed(seed)
-    backbone = Backbone(depth=card.depth, width=card.width, peaks=card.peaks)
-    if start is not None:
-        load_backbone(start, backbone)
-    classifier = Classifier(backbone, classes).to(torch.device(device))
+    classifier = Classifier(backbone_of(card), classes)
+    checkpoint = folder and folder / "checkpoint.safetensors"
+    resumes = checkpoint is not None and checkpoint.exists()
+    if start is not None and not resumes:
+        load_backbone(start, classifier.backbone)
+        _probe_first(classifier, card, images, labels, device)
+    classifier.to(torch.device(device))
     # In place; `.to` of a module knows of no memory format for its type checker.
     classifier.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.AdamW(
@@ -171,18 +189,19 @@ def fine_tune(
     )
     targets = np.searchsorted(classes, labels)
     steps = settings.images // settings.batch
-    checkpoint = folder and folder / "checkpoint.safetensors"
     done = 0
-    if checkpoint and checkpoint.exists():
+    if checkpoint and resumes:
         done, _ = load_checkpoint(checkpoint, module=classifier, optimizer=optimizer)
-    classifier.train()
+    # What was learned has its own statistics; random weights take each batch's.
+    classifier.train(start is None)
+    views_of = _augmentation(card)
     for step in range(done, steps):
         generator = torch.Generator(device).manual_seed(seed * 2**32 + step)
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _schedule(step / steps)
         rows = _batch(len(images), settings.batch, seed=seed, step=step)
         batch = torch.from_numpy(images[rows].astype(np.float32)).unsqueeze(1)
-        views = _AUGMENTATION(batch.to(device), card.preprocess.size_px, generator)
+        views = views_of(batch.to(device), card.preprocess.size_px, generator)
         views = views.contiguous(memory_format=torch.channels_last)  # (B, 1, S, S)
         with torch.autocast(views.device.type, dtype=torch.bfloat16, enabled=half):
             logits = classifier(views)  # (B, C)
@@ -205,6 +224,43 @@ def fine_tune(
                     scaler={},
                 )
     return classifier.eval()
+
+
+def _probe_first(
+    classifier: Classifier,
+    card: EncoderCard,
+    images: NDArray[np.floating],
+    labels: NDArray[np.str_],
+    device: str,
+) -> None:
+    """Standardisation and head of a classifier: the linear probe of its features."""
+    block = images.astype(np.float32)
+    encoder = centred(card, classifier.backbone, [block[:1]], device=device)
+    features = encoder.features(block).cpu().numpy()
+    with threadpool_limits(1, user_api="blas"):
+        scaler, regression = linear_probe(labels).fit(features, labels)
+    weights, bias = regression.coef_, regression.intercept_
+    if len(classifier.classes) == 2:  # noqa: PLR2004 - one row tells two classes apart
+        weights, bias = (np.concatenate([-v, v]) / 2 for v in (weights, bias))
+    norm, head = classifier.norm, classifier.head
+    # Batch normalisation divides by a little more than the standard deviation.
+    weights = weights * np.sqrt(scaler.var_ + norm.eps) / scaler.scale_
+    values = (
+        (norm.running_mean, scaler.mean_),
+        (norm.running_var, scaler.var_),
+        (head.weight, weights),
+        (head.bias, bias),
+    )
+    with torch.no_grad():
+        for tensor, value in values:
+            if tensor is not None:
+                tensor.copy_(torch.from_numpy(value))
+
+
+def _augmentation(card: EncoderCard) -> Augmentation:
+    """Fields that lie at any angle are turned by any."""
+    turn = _AUGMENTATION.turn if card.preprocess.upright else math.pi
+    return replace(_AUGMENTATION, turn=turn)
 
 
 def encoder_from(
@@ -231,11 +287,8 @@ def encoder_from(
     fresh = replace(
         card, name=name, weights_sha256="", training=dict(training), quality={}
     )
-    backbone = classifier.backbone
     device = str(classifier.head.weight.device)
-    raw = Encoder(fresh, backbone, mean=torch.zeros(fresh.dimension), device=device)
-    mean = raw.features(images).mean(dim=0)
-    return Encoder(fresh, backbone, mean=mean, device=device)
+    return centred(fresh, classifier.backbone, [images], device=device)
 
 
 def _schedule(progress: float) -> float:

@@ -22,11 +22,13 @@ from twinjet.model.backbone import Backbone
 from twinjet.model.card import EncoderCard
 from twinjet.model.checkpoint import load_checkpoint, save_checkpoint
 from twinjet.model.distributed import Rank
-from twinjet.model.encoder import Encoder, load_backbone
+from twinjet.model.encoder import Encoder, centred, load_backbone
 from twinjet.model.errors import DatasetError
 from twinjet.model.learner import Learner
+from twinjet.model.metric import metric_head
 from twinjet.model.metrics import Metrics, Progress
 from twinjet.model.objectives.byol import momentum_at
+from twinjet.model.objectives.supcon import UNKNOWN
 from twinjet.model.preprocess import margin_for, turned_upright
 from twinjet.model.presets import Preset
 from twinjet.model.training_set import SIMULATED, TrainingSet
@@ -86,8 +88,8 @@ def train(
     Raises
     ------
     DatasetError
-        Fewer images than a batch, images of another size, or a batch that the
-        processes cannot share.
+        Fewer images than a batch, images of another size, a batch that the processes
+        cannot share, or a metric head without two kinds of real sources.
     EncoderFileError
         The encoder to start from is damaged or of another backbone.
     """
@@ -306,23 +308,33 @@ def _finish(
         }
         | notes,
     )
-    zero = torch.zeros(card.dimension)
-    encoder = Encoder(card, learner.backbone, mean=zero, device=rank.device)
-    features = [encoder.features(part) for part in _central(data, preset, seed)]
-    mean = torch.cat(features).double().mean(dim=0).float()
-    encoder = Encoder(card, learner.backbone, mean=mean, device=rank.device)
+    rows = data.epoch(seed, 0)
+    real = rows[data.origins[rows] != SIMULATED]
+    central = (real if len(real) else rows)[:_CENTRED_ON]
+    encoder = centred(
+        card, learner.backbone, _as_served(data, central, preset), device=rank.device
+    )
+    if preset.metric:
+        encoder = _with_metric(encoder, data, preset)
     if rank.writes:
         encoder.save(folder)
     return encoder
 
 
-def _central(
-    data: TrainingSet, preset: Preset, seed: int
+def _with_metric(encoder: Encoder, data: TrainingSet, preset: Preset) -> Encoder:
+    """The encoder with a head of what people said of real sources."""
+    rows = np.flatnonzero((data.kinds != UNKNOWN) & (data.origins != SIMULATED))
+    labels = np.array(data.kind_names)[data.kinds[rows]]
+    blocks = _as_served(data, rows, preset)
+    features = torch.cat([encoder.features(block) for block in blocks]) - encoder.mean
+    return encoder.with_head(metric_head(features.cpu().numpy(), labels))
+
+
+def _as_served(
+    data: TrainingSet, rows: NDArray[np.int64], preset: Preset
 ) -> Iterator[NDArray[np.float32]]:
-    """The encoder's field of some images, as they were mixed; real ones if any."""
-    rows = data.epoch(seed, 0)
-    real = rows[data.origins[rows] != SIMULATED]
-    rows = np.sort((real if len(real) else rows)[:_CENTRED_ON])
+    """The encoder's field of some images, in the order of the set, in blocks."""
+    rows = np.sort(rows)
     size = preset.preprocess.size_px
     margin = (data.images.shape[1] - size) // 2
     for start in range(0, len(rows), 256):

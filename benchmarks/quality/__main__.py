@@ -39,7 +39,7 @@ from twinjet.model.evaluation.methods import (
 )
 from twinjet.model.evaluation.report import judge
 from twinjet.model.evaluation.sample import Sample
-from twinjet.model.preprocess import Preprocess, margin_for
+from twinjet.model.preprocess import Preprocess
 
 RESULTS = Path(__file__).parent.parent / "results"
 
@@ -141,16 +141,10 @@ def main() -> None:
         )
     if args.tuning_runs:
         first = encoders[0]
-        recipe = first.card.preprocess
-        wide = Sample.read(
-            samples.folder("mirabest"), recipe, margin_px=margin_for(recipe.size_px)
-        ).labelled(
-            "fr_class", where={"confidence": "confident"}, classes=("FRI", "FRII")
-        )
         report["fine_tuning"] = error_by_labels(
             first.card,
             cards[0],
-            wide,
+            samples.fr(first.card.preprocess),
             "fr_class",
             runs=args.tuning_runs,
             seeds=args.seeds,

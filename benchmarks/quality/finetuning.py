@@ -115,9 +115,7 @@ def one_run(runs: Path, start: Path, kind: str, count: int, seed: int) -> str:
         seed=seed,
         half=True,
     )
-    margin = (images.shape[1] - card.preprocess.size_px) // 2
-    inner = images[judge][:, margin:-margin, margin:-margin].astype(np.float32)
-    likely = classifier.predict(inner, half=True)
+    likely = classifier.predict(images[judge].astype(np.float32), half=True)
     wrong = np.array(classifier.classes)[likely.argmax(axis=1)] != labels[judge]
     out = _file(runs, card, kind, count, seed)
     half_done = out.with_suffix(".tmp")

@@ -8,8 +8,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
-from twinjet.model.backbone import Backbone
-from twinjet.model.encoder import Encoder
+from twinjet.model.encoder import Encoder, backbone_of, centred
 from twinjet.model.preprocess import Preprocess
 
 # The authors' application keeps 200 components of its features; of pixels 64 did
@@ -73,9 +72,7 @@ def untrained(encoder: Encoder, images: NDArray[np.float32], *, seed: int) -> En
     """
     torch.manual_seed(seed)
     card = replace(encoder.card, name="untrained", weights_sha256="")
-    backbone = Backbone(depth=card.depth, width=card.width, peaks=card.peaks)
-    raw = Encoder(card, backbone, mean=torch.zeros(card.dimension))
-    return Encoder(card, backbone, mean=raw.features(images).mean(dim=0))
+    return centred(card, backbone_of(card), [images])
 
 
 class RandomVectors:

@@ -11,7 +11,7 @@ from twinjet.model.encoder import DEFAULT_ENCODER, card_path
 from twinjet.model.errors import DatasetError
 from twinjet.model.evaluation.sample import Sample
 from twinjet.model.finetune import FineTuning, encoder_from, fine_tune
-from twinjet.model.preprocess import margin_for
+from twinjet.model.memory import keep_freed_memory
 from twinjet.service.commands.options import config_of, encoder_of, errors
 from twinjet.service.commands.training import (
     DEVICE,
@@ -60,11 +60,10 @@ def finetune(
     or not. Sources of the held-out part of the sky do not train; the error over those
     with a label is printed. Killed, the same command goes on.
     """
+    keep_freed_memory()
     config = config_of(None, encoder=name_or_card)
     encoder = encoder_of(config)
-    recipe = encoder.card.preprocess
-    margin = margin_for(recipe.size_px)
-    sample = Sample.read(LabelledFolder.read(data), recipe, margin_px=margin)
+    sample = Sample.read(LabelledFolder.read(data), encoder.card.preprocess)
     labels = sample.column(label)
     chosen = labels != ""
     if classes:
@@ -93,8 +92,7 @@ def finetune(
             f"step {step}/{steps} loss {loss:.3f}", markup=False
         ),
     )
-    inner = sample.images[:, margin:-margin, margin:-margin]
-    likely = classifier.predict(inner, half=half)
+    likely = classifier.predict(sample.images, half=half)
     guessed = [classifier.classes[n] for n in likely.argmax(axis=1)]
     with (out / "classes.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -111,7 +109,7 @@ def finetune(
     tuned = encoder_from(
         classifier,
         encoder.card,
-        inner[training],
+        sample.images[training],
         name=name,
         training={
             "method": "fine-tuned",

@@ -8,6 +8,7 @@ import click
 from twinjet.model.dataset import LabelledFolder
 from twinjet.model.distributed import rank_of
 from twinjet.model.encoder import card_path, read_card
+from twinjet.model.memory import keep_freed_memory
 from twinjet.model.metrics import Progress
 from twinjet.model.presets import PRESETS
 from twinjet.model.train import train as run_training
@@ -109,6 +110,7 @@ def train(
     goes on from the last checkpoint in OUT. On several GPUs:
     `torchrun --nproc-per-node N --no-python twinjet train ... --device cuda`.
     """
+    keep_freed_memory()
     chosen = PRESETS[preset]
     if images is not None:
         chosen = replace(chosen, images=images)

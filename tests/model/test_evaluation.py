@@ -37,7 +37,7 @@ from twinjet.model.evaluation.retrieve import (
 )
 from twinjet.model.evaluation.sample import Sample, Split
 from twinjet.model.finetune import FineTuning, encoder_from, fine_tune
-from twinjet.model.preprocess import margin_for
+from twinjet.model.metric import metric_head
 from twinjet.model.probe import fit_probe
 
 
@@ -247,10 +247,9 @@ def test_surveys_that_look_alike_mix() -> None:
     assert apart["of the second"]["value"] == 0
 
 
-def wide(doubles: list[Cutout]) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
-    """Doubles and single blobs with the margin that training needs."""
+def two_kinds(doubles: list[Cutout]) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
+    """Doubles and single blobs as the encoder takes them."""
     recipe = small_encoder().card.preprocess
-    margin = margin_for(recipe.size_px)
     y, x = np.indices((100, 100)) - 49.5
     rng = np.random.default_rng(1)
     blobs = [
@@ -260,7 +259,7 @@ def wide(doubles: list[Cutout]) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
         )
         for _ in doubles
     ]
-    images = [recipe(c, margin_px=margin).image for c in [*doubles, *blobs]]
+    images = [recipe(c).image for c in [*doubles, *blobs]]
     labels = ["double"] * len(doubles) + ["blob"] * len(blobs)
     return np.stack(images), np.array(labels)
 
@@ -270,7 +269,7 @@ def test_fine_tuning_learns_resumes_and_leaves_an_encoder(
 ) -> None:
     encoder = small_encoder()
     encoder.save(tmp_path)
-    images, labels = wide(doubles)
+    images, labels = two_kinds(doubles)
     settings = FineTuning(images=200 * 16, batch=16, learning_rate=5e-3)
     start = tmp_path / "small.json"
 
@@ -293,26 +292,79 @@ def test_fine_tuning_learns_resumes_and_leaves_an_encoder(
         report=lambda step, *_: seen.append(step),
     )
     assert seen == [200]
-    side = encoder.card.preprocess.size_px
-    margin = (images.shape[1] - side) // 2
-    inner = np.ascontiguousarray(images[:, margin:-margin, margin:-margin])
-    likely = whole.predict(inner)
+    likely = whole.predict(images)
     np.testing.assert_allclose(likely.sum(axis=1), 1, rtol=1e-5)
     guessed = np.array(whole.classes)[likely.argmax(axis=1)]
     assert (guessed == labels).mean() > 0.95
     torch.testing.assert_close(again.head.weight, whole.head.weight)
     tuned = encoder_from(
-        whole, encoder.card, inner, name="tuned", training={"labels": {"sky": "kind"}}
+        whole, encoder.card, images, name="tuned", training={"labels": {"sky": "kind"}}
     )
     tuned.save(tmp_path)
     loaded = load_encoder(tmp_path / "tuned.json")
-    vectors = loaded.embed_images(inner)
+    vectors = loaded.embed_images(images)
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
     assert loaded.card.id != encoder.card.id
 
 
+def test_fine_tuning_begins_where_the_probe_ends(
+    doubles: list[Cutout], tmp_path: Path
+) -> None:
+    encoder = small_encoder()
+    encoder.save(tmp_path)
+    images, labels = two_kinds(doubles)
+    still = FineTuning(images=16, batch=16, learning_rate=0.0)
+    start = tmp_path / "small.json"
+    first = fine_tune(encoder.card, images, labels, start=start, settings=still)
+    features = encoder.features(images).numpy()
+    probe = linear_probe(labels).fit(features, labels)
+    found = first.head(first.norm(torch.from_numpy(features)))
+    wanted = probe.decision_function(features)
+    np.testing.assert_allclose(
+        (found[:, 1] - found[:, 0]).detach(), wanted, rtol=1e-3, atol=1e-3
+    )
+
+
+def test_a_metric_head_draws_classes_together(tmp_path: Path) -> None:
+    """Along the one direction that matters, hidden among others as strong."""
+    rng = np.random.default_rng(0)
+    encoder = small_encoder()
+    wide = encoder.card.dimension
+
+    def draw(count: int) -> tuple[NDArray[np.float32], NDArray[np.str_]]:
+        labels = rng.choice(["one", "two"], count)
+        features = rng.normal(size=(count, wide))
+        features[:, 3] += 3 * (labels == "two") - 1.5
+        return features.astype(np.float32), labels
+
+    known, labels = draw(600)
+    few = np.where(np.arange(600) < 5, "rare", labels)
+    head = metric_head(known, few)
+    assert head.shape == (wide, wide + 1)  # five sources make no class
+    asked, truth = draw(200)
+    found, plain = (
+        labels[ranked(unit(asked @ m), unit(known @ m))] == truth[:, None]
+        for m in (head, np.eye(wide))
+    )
+    assert retrieval(found)["ap"].mean() > retrieval(plain)["ap"].mean() + 0.2
+    told = encoder.with_head(head)
+    told.save(tmp_path)
+    loaded = load_encoder(tmp_path / "small.json")
+    image = rng.random((2, 48, 48)).astype("f4")
+    assert loaded.embed_images(image).shape == (2, wide + 1)
+    np.testing.assert_array_equal(loaded.embed_images(image), told.embed_images(image))
+    assert loaded.card.id not in {encoder.card.id, ""}
+
+
+def test_a_metric_head_needs_two_classes_of_some_size() -> None:
+    features = np.random.default_rng(0).normal(size=(60, 4)).astype("f4")
+    labels = np.array(["one"] * 40 + ["two"] * 20)
+    with pytest.raises(DatasetError, match="'two': 20"):
+        metric_head(features, labels)
+
+
 def test_one_class_cannot_be_tuned_to(doubles: list[Cutout]) -> None:
-    images, labels = wide(doubles[:8])
+    images, labels = two_kinds(doubles[:8])
     card = small_encoder().card
     with pytest.raises(DatasetError, match="two classes"):
         fine_tune(card, images[:8], labels[:8], start=None)

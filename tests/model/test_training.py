@@ -1,7 +1,9 @@
 """Training: what the losses are, and that a killed run goes on as if it had not."""
 
 import dataclasses
+import math
 import os
+import platform
 import subprocess
 import sys
 import textwrap
@@ -24,6 +26,7 @@ from twinjet.model.distributed import Rank
 from twinjet.model.encoder import load_encoder
 from twinjet.model.errors import DatasetError, EncoderFileError
 from twinjet.model.learner import Learner, Method
+from twinjet.model.memory import keep_freed_memory
 from twinjet.model.metrics import Progress, spread_of
 from twinjet.model.objectives.byol import Byol, momentum_at
 from twinjet.model.objectives.supcon import UNKNOWN, SupCon
@@ -396,6 +399,38 @@ def test_views_are_images_and_the_seed_decides_which(
     assert view(0).flatten(1).amax(dim=1).min() > 0.2
     torch.testing.assert_close(view(0), view(0))
     assert not torch.equal(view(0), view(1))
+
+
+def test_a_bounded_turn_leaves_an_upright_source_along_an_axis() -> None:
+    """Within 0.1 rad of the axes, all four of which are seen."""
+    side = 41
+    bar = torch.zeros(1, 1, side, side)
+    bar[..., side // 2, side // 2 + 4 : side - 6] = 1.0
+    still = Augmentation(
+        turn=0.1,
+        zoom=0,
+        stretch=0,
+        shift_px=0,
+        gamma=0,
+        brightness=0,
+        floor=0,
+        blur_probability=0,
+        noise_probability=0,
+        mask_probability=0,
+    )
+    views = still(bar.expand(200, -1, -1, -1), side, torch.Generator().manual_seed(0))
+    place = torch.arange(side) - side // 2
+    light = views.squeeze(1)
+    x = (light * place).sum(dim=(1, 2))
+    y = (light * place[:, None]).sum(dim=(1, 2))
+    angle = torch.atan2(y, x)
+    quarter = torch.round(angle / (math.pi / 2))
+    assert (angle - quarter * math.pi / 2).abs().max() < 0.12
+    assert len(set((quarter % 4).tolist())) == 4
+
+
+def test_freed_memory_is_kept_where_there_is_glibc() -> None:
+    assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
 
 
 def test_the_sky_is_split_by_position_alone() -> None:

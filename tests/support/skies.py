@@ -17,7 +17,7 @@ from twinjet.index.store import SourceStore
 from twinjet.model.backbone import Backbone
 from twinjet.model.card import EncoderCard
 from twinjet.model.cutout import Cutout
-from twinjet.model.encoder import Encoder
+from twinjet.model.encoder import Encoder, centred
 from twinjet.model.preprocess import Preprocess
 
 PIXEL_SCALE_ARCSEC = 1.8
@@ -92,9 +92,7 @@ def small_encoder(seed: int = 0, *, views: int = 8) -> Encoder:
     # Untrained features are nearly the same for all; their mean leaves with this.
     rng = np.random.default_rng(1)
     prepared = [card.preprocess(_cutout(double_source(rng))).image for _ in range(64)]
-    zero = torch.zeros(backbone.dimension)
-    mean = Encoder(card, backbone, mean=zero).features(np.stack(prepared)).mean(dim=0)
-    return Encoder(card, backbone, mean=mean)
+    return centred(card, backbone, [np.stack(prepared)])
 
 
 def _cutout(pixels: NDArray[np.float32]) -> Cutout:
