@@ -20,7 +20,7 @@ def trained(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     """A few steps of the shipped preset over FRDEEP and simulated sources."""
     out = tmp_path_factory.mktemp("train") / "out"
     frdeep = shared_data / "frdeep"
-    options = ["--data", frdeep, "--simulated", 60, "--share", "simulated=0.5"]
+    options = ["--data", frdeep, "--simulated", 400, "--share", "simulated=0.5"]
     options += ["--balanced", "--batch", 32, "--images", 96, "--min-size", 5]
     run_twinjet("train", out, *options, "--name", "few")
     return out

@@ -37,7 +37,7 @@ from twinjet.model.evaluation.retrieve import (
 )
 from twinjet.model.evaluation.sample import Sample, Split
 from twinjet.model.finetune import FineTuning, encoder_from, fine_tune
-from twinjet.model.metric import metric_head
+from twinjet.model.metric import MetricHead
 from twinjet.model.probe import fit_probe
 
 
@@ -325,7 +325,7 @@ def test_fine_tuning_begins_where_the_probe_ends(
     )
 
 
-def test_a_metric_head_draws_classes_together(tmp_path: Path) -> None:
+def test_a_metric_head_draws_kinds_together(tmp_path: Path) -> None:
     """Along the one direction that matters, hidden among others as strong."""
     rng = np.random.default_rng(0)
     encoder = small_encoder()
@@ -339,7 +339,7 @@ def test_a_metric_head_draws_classes_together(tmp_path: Path) -> None:
 
     known, labels = draw(600)
     few = np.where(np.arange(600) < 5, "rare", labels)
-    head = metric_head(known, few)
+    head = MetricHead(shrinkage=0.1, rest=0.5).fit(known, few, real=known)
     assert head.shape == (wide, wide + 1)  # five sources make no class
     asked, truth = draw(200)
     found, plain = (
@@ -356,11 +356,11 @@ def test_a_metric_head_draws_classes_together(tmp_path: Path) -> None:
     assert loaded.card.id not in {encoder.card.id, ""}
 
 
-def test_a_metric_head_needs_two_classes_of_some_size() -> None:
+def test_a_metric_head_needs_two_kinds_of_some_size() -> None:
     features = np.random.default_rng(0).normal(size=(60, 4)).astype("f4")
     labels = np.array(["one"] * 40 + ["two"] * 20)
     with pytest.raises(DatasetError, match="'two': 20"):
-        metric_head(features, labels)
+        MetricHead(shrinkage=0.1, rest=0.5).fit(features, labels, real=features)
 
 
 def test_one_class_cannot_be_tuned_to(doubles: list[Cutout]) -> None:

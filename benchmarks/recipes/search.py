@@ -1,11 +1,13 @@
 """Which recipe learns most within a budget: every row a hypothesis and a run.
 
-    python benchmarks/recipes.py ../shared/data --jobs 2
+    python benchmarks/recipes/search.py ../shared/data --jobs 2
 
 Each recipe sees the same number of images and is judged on the four folds of the
 sky that may train (`Sample.development`), never on the held-out one. A run that was
-killed goes on; rows that are there are not run again. The table is
-benchmarks/results/recipes.csv and .md.
+killed goes on; rows that the table has are not run again. The table is
+benchmarks/results/recipes.csv, .md and, quality against images seen of the recipe that
+ships, images-seen.png; `--images` makes further points of it, `--judge` adds a finished
+encoder.
 """
 
 import argparse
@@ -20,23 +22,29 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import torch
 
+mpl.use("Agg")
+
+from matplotlib import pyplot as plt
+
 from twinjet.model.dataset import LabelledFolder
-from twinjet.model.encoder import Encoder
+from twinjet.model.encoder import Encoder, card_path, load_encoder
 from twinjet.model.evaluation.classify import linear_correct
 from twinjet.model.evaluation.intervals import mean_of
-from twinjet.model.evaluation.methods import EncoderMethod, Method, untrained
+from twinjet.model.evaluation.methods import EncoderMethod, Method
 from twinjet.model.evaluation.report import show, table
 from twinjet.model.evaluation.retrieve import ranked, retrieval
 from twinjet.model.evaluation.sample import Sample
+from twinjet.model.memory import keep_freed_memory
 from twinjet.model.preprocess import Preprocess
 from twinjet.model.presets import PRESETS, Preset
 from twinjet.model.train import train
 from twinjet.model.training_set import TrainingSet, read_training_set
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent.parent / "results"
 IMAGES = 12_800
 SIMULATED = 12_000
 
@@ -62,7 +70,14 @@ class Recipe:
     balanced: bool = False
 
 
+SHIPPED = "shipped"
+
 RECIPES = [
+    Recipe(
+        SHIPPED,
+        "More images go on helping: what ships, at other budgets.",
+        PRESETS["shipped"],
+    ),
     Recipe("small", "The reference: SimCLR, ResNet-10 of half width.", SMALL),
     Recipe(
         "kinds",
@@ -179,11 +194,27 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=IMAGES)
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--only", help="one recipe, in this process")
+    parser.add_argument(
+        "--judge", metavar="CARD", help="a shipped encoder or card, as a row"
+    )
+    parser.add_argument("--as", dest="row", help="name of that row")
     args = parser.parse_args()
-    chosen = [r for r in RECIPES if args.only in (None, r.name)]
+    keep_freed_memory()
+    if args.judge:
+        judge(args.judge, args.row or args.judge, args.data, args.runs)
+        write_table(args.runs)
+        return
+    there = {(row["recipe"], row["images_seen"]) for row in earlier_rows()}
+    chosen = [
+        recipe
+        for recipe in RECIPES
+        if args.only in (None, recipe.name)
+        and (recipe.name, steps_of(recipe, args.images)) not in there
+    ]
     if args.only:
         for recipe in chosen:
             run(recipe, args.data, args.runs, args.images)
+        write_table(args.runs)
         return
     for recipe in chosen:  # so that no two runs prepare the same images
         training_set(recipe, args.data, args.runs)
@@ -200,6 +231,11 @@ def main() -> None:
     with ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(start, chosen))
     write_table(args.runs)
+
+
+def steps_of(recipe: Recipe, images: int) -> int:
+    """Images that a recipe really sees, whole batches."""
+    return images // recipe.preset.batch * recipe.preset.batch
 
 
 def row_of(recipe: Recipe, runs: Path, images: int) -> Path:
@@ -248,11 +284,24 @@ def run(recipe: Recipe, data: Path, runs: Path, images: int) -> None:
         "threads": torch.get_num_threads(),
         "dimension": encoder.card.dimension,
     } | development_figures(EncoderMethod(encoder), samples)
-    if recipe.name == "small":
-        start = untrained(encoder, samples[0][0].images, seed=0)
-        bare = development_figures(EncoderMethod(start), samples)
-        row["untrained"] = bare
     row_of(recipe, runs, images).write_text(json.dumps(row, indent=2))
+
+
+def judge(name_or_card: str, name: str, data: Path, runs: Path) -> None:
+    """A row of an encoder that is there."""
+    encoder = load_encoder(card_path(name_or_card))
+    samples = samples_of(data, encoder)
+    row = {
+        "recipe": name,
+        "hypothesis": f"The encoder {encoder.card.name} as it is.",
+        "images_seen": encoder.card.training.get("images_seen", 0),
+        "seconds": 0,
+        "threads": torch.get_num_threads(),
+        "dimension": encoder.card.dimension,
+    } | development_figures(EncoderMethod(encoder), samples)
+    folder = runs / f"judged-{name.replace('/', '-').replace(' ', '_')}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "row.json").write_text(json.dumps(row, indent=2))
 
 
 def samples_of(data: Path, encoder: Encoder) -> list[tuple[Sample, str]]:
@@ -288,28 +337,46 @@ def development_figures(
     return figures
 
 
+_MEASURES = [f"{s}_{m}" for s in ("fr", "four") for m in ("linear_error", "map", "p10")]
+_PLAIN = ["recipe", "images_seen", "seconds", "threads", "dimension"]
+_ENDS = {"value": "", "low": "_low", "high": "_high"}
+
+
+def earlier_rows() -> list[dict[str, Any]]:
+    """What the table holds already."""
+    path = RESULTS / "recipes.csv"
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [
+            {p: known[p] if p == "recipe" else int(known[p]) for p in _PLAIN}
+            | {"hypothesis": known["hypothesis"]}
+            | {
+                m: {key: float(known[m + end]) for key, end in _ENDS.items()}
+                for m in _MEASURES
+            }
+            for known in csv.DictReader(file)
+        ]
+
+
 def write_table(runs: Path) -> None:
-    """All rows that are there, as CSV and Markdown."""
-    rows = [json.loads(p.read_text()) for p in sorted(runs.glob("*/row.json"))]
+    """All rows that there are, as CSV, Markdown and a plot."""
+    new = [json.loads(p.read_text()) for p in sorted(runs.glob("*/row.json"))]
+    by_key = {(r["recipe"], r["images_seen"]): r for r in [*earlier_rows(), *new]}
     order = {recipe.name: n for n, recipe in enumerate(RECIPES)}
-    rows.sort(key=lambda row: (order.get(row["recipe"], 99), row["images_seen"]))
-    for row in rows:
-        bare = row.pop("untrained", None)
-        if bare and not any(r["recipe"] == "untrained" for r in rows):
-            first = {"recipe": "untrained", "hypothesis": "The reference unlearned."}
-            rows.append(row | first | {"images_seen": 0, "seconds": 0} | bare)
-    measures = [
-        f"{s}_{m}" for s in ("fr", "four") for m in ("linear_error", "map", "p10")
-    ]
+    rows = sorted(
+        by_key.values(),
+        key=lambda row: (order.get(row["recipe"], 99), row["images_seen"]),
+    )
     RESULTS.mkdir(exist_ok=True)
-    plain = ["recipe", "images_seen", "seconds", "threads", "dimension"]
     with (RESULTS / "recipes.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        bounds = [f"{m}{end}" for m in measures for end in ("", "_low", "_high")]
-        writer.writerow([*plain, *bounds, "hypothesis"])
+        bounds = [m + end for m in _MEASURES for end in _ENDS.values()]
+        writer.writerow([*_PLAIN, *bounds, "hypothesis"])
         for row in rows:
-            values = [row[m][k] for m in measures for k in ("value", "low", "high")]
-            writer.writerow([*(row[p] for p in plain), *values, row["hypothesis"]])
+            values = [row[m][k] for m in _MEASURES for k in _ENDS]
+            writer.writerow([*(row[p] for p in _PLAIN), *values, row["hypothesis"]])
+    plot_curve([row for row in rows if row["recipe"] == SHIPPED])
     heads = ["recipe", "images", "s", "FR linear error %", "FR mAP"]
     heads += ["four-class linear error %", "four-class mAP", "four-class P@10"]
     cells_of_rows = []
@@ -329,6 +396,25 @@ def write_table(runs: Path) -> None:
     text = table([*heads, "hypothesis"], cells_of_rows)
     (RESULTS / "recipes.md").write_text(text + "\n", encoding="utf-8")
     print(text)
+
+
+def plot_curve(rows: list[dict[str, Any]]) -> None:
+    """Quality of the shipped recipe against the images it has seen."""
+    if not rows:
+        return
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    images = [row["images_seen"] for row in rows]
+    titles = ("linear_error", "linear error"), ("map", "mAP")
+    for axis, (measure, title) in zip(axes, titles, strict=True):
+        for prefix, name in (("fr", "FR I or II"), ("four", "four classes")):
+            figures = [row[f"{prefix}_{measure}"] for row in rows]
+            axis.plot(images, [f["value"] for f in figures], marker="o", label=name)
+            low, high = ([f[k] for f in figures] for k in ("low", "high"))
+            axis.fill_between(images, low, high, alpha=0.15)
+        axis.set(xscale="symlog", xlabel="images seen", ylabel=title, xlim=(0, None))
+        axis.legend()
+    figure.savefig(RESULTS / "images-seen.png", dpi=110)
+    plt.close(figure)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,129 @@
+"""Which linear head: shrinkage and rest, judged on the development folds.
+
+    python benchmarks/recipes/heads.py ../shared/data
+
+The features are those of the shipped backbone. A head of simulated kinds never sees a
+real label; a head of labels sees those of the folds that do not judge. The table is
+benchmarks/results/heads.md.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from search import RESULTS, samples_of
+
+from twinjet.model.cutout import Cutout
+from twinjet.model.encoder import card_path, load_encoder
+from twinjet.model.errors import CutoutError
+from twinjet.model.evaluation.intervals import mean_of
+from twinjet.model.evaluation.methods import unit
+from twinjet.model.evaluation.report import show, table
+from twinjet.model.evaluation.retrieve import ranked, retrieval
+from twinjet.model.evaluation.sample import Sample
+from twinjet.model.metric import MetricHead
+from twinjet.model.simulate import simulate_images
+
+_SEED = 77  # not that of the training set
+_SHRINKAGES = (0.01, 0.05, 0.2, 0.5)
+_RESTS = (0.25, 0.5, 1.0, 2.0)
+
+
+def main() -> None:
+    """Fit, judge, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder of the catalogues")
+    parser.add_argument("--encoder", default="twinjet", help="whose backbone")
+    parser.add_argument("--simulated", type=int, default=2500)
+    args = parser.parse_args()
+    encoder = load_encoder(card_path(args.encoder))
+    images, kinds = [], []
+    for pixels, truth in simulate_images(args.simulated, seed=_SEED):
+        cutout = Cutout(pixels, pixel_scale_arcsec=(1.8, 1.8))
+        try:
+            images.append(encoder.card.preprocess(cutout).image)
+        except CutoutError:
+            continue
+        kinds.append(truth["kind"])
+    mean = encoder.mean.numpy()
+    simulated = encoder.features(np.stack(images)).numpy() - mean
+    names = np.array(kinds)
+    real = [
+        (encoder.features(sample.images).numpy() - mean, sample, label)
+        for sample, label in samples_of(args.data, encoder)
+    ]
+    rows = [
+        [
+            "none",
+            "",
+            "",
+            *cells([np.eye(simulated.shape[1], dtype=np.float32)] * 8, real),
+        ]
+    ]
+    for some, chosen in (
+        ("simulated", names != ""),
+        ("simulated, not blended", names != "blended"),
+    ):
+        for head in heads():
+            fitted = [
+                head.fit(simulated[chosen], names[chosen], real=features[split.train])
+                for features, sample, _ in real
+                for split in sample.development()
+            ]
+            rows.append(row(some, head, fitted, real))
+    for head in heads():
+        fitted = [
+            head.fit(
+                features[split.train],
+                sample.column(label)[split.train],
+                real=features[split.train],
+            )
+            for features, sample, label in real
+            for split in sample.development()
+        ]
+        rows.append(row("labels", head, fitted, real))
+    names_of = ["kinds of", "shrinkage", "rest", "FR mAP", "FR P@10"]
+    text = table([*names_of, "four-class mAP", "four-class P@10"], rows)
+    (RESULTS / "heads.md").write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+def heads() -> list[MetricHead]:
+    """All that are tried."""
+    return [MetricHead(s, r) for s in _SHRINKAGES for r in _RESTS]
+
+
+Real = list[tuple[NDArray[np.float32], Sample, str]]
+
+
+def row(
+    some: str, head: MetricHead, fitted: list[NDArray[np.float32]], real: Real
+) -> list[str]:
+    """A line of the table."""
+    print(some, head, file=sys.stderr, flush=True)
+    return [some, str(head.shrinkage), str(head.rest), *cells(fitted, real)]
+
+
+def cells(fitted: list[NDArray[np.float32]], real: Real) -> list[str]:
+    """MAP and P@10 of each sample; one matrix for each of its folds, in order."""
+    matrices = iter(fitted)
+    texts = []
+    for features, sample, label in real:
+        labels = sample.column(label)
+        parts = []
+        for split in sample.development():
+            vectors = unit(features @ next(matrices))
+            ranks = ranked(vectors[split.judge], vectors[split.train])
+            found = labels[split.train][ranks] == labels[split.judge][:, None]
+            parts.append(retrieval(found))
+        texts += [
+            show(mean_of(np.concatenate([part[measure] for part in parts])))
+            for measure in ("ap", "p10")
+        ]
+    return texts
+
+
+if __name__ == "__main__":
+    main()
