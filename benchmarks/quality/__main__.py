@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from agreement import agreement
 from finetuning import error_by_labels
 from imagenet import ImageNet
 from plots import plot_labels, plot_rotation
@@ -115,6 +116,9 @@ def main() -> None:
             "morphology",
             seeds=args.seeds,
             progress=say,
+        ),
+        "agreement": agreement(
+            samples.folder("first_labelled"), samples.folder("mirabest")
         ),
         "rare": {},
         "invariance": {},

@@ -16,6 +16,23 @@ The NVSS image (45 arcsec beam) of a source as a query among the FIRST images
 MeerKAT (MGCLS) beside FIRST (MiraBest), 0.5 when the survey does not matter."""
 
 
+def _agreement(found: dict[str, Any]) -> str:
+    agree = found["agree"]
+    theirs = sorted({name for line in found["confusion"].values() for name in line})
+    lines = [
+        [ours, *(str(line.get(name, 0)) for name in theirs)]
+        for ours, line in found["confusion"].items()
+    ]
+    text = (
+        f"{agree['sources']} sources of the four classes were classified in MiraBest "
+        "too, by others; the same class was given to a part of "
+        f"{show(agree)} of them. They are no fair sample: what MiraBest is sure of was "
+        "taken over into the four classes and is not counted here. But no encoder can "
+        "be right by both. Lines: the four classes; columns: MiraBest."
+    )
+    return text + "\n\n" + table(["", *theirs], lines)
+
+
 def as_text(report: dict[str, Any]) -> str:
     """All tables."""
     encoders = ", ".join(
@@ -28,6 +45,8 @@ def as_text(report: dict[str, Any]) -> str:
         "## Classes",
         as_markdown(report["fr"]),
         as_markdown(report["four"]),
+        "### How far people agree",
+        _agreement(report["agreement"]),
     ]
     if "fine_tuning" in report:
         counts = list(next(iter(report["fine_tuning"].values())))

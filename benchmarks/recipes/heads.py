@@ -1,22 +1,26 @@
-"""Which linear head: shrinkage and rest, judged on the development folds.
+"""Which linear map of the features: judged on the development folds.
 
     python benchmarks/recipes/heads.py ../shared/data
 
 The features are those of the shipped backbone. A head of simulated kinds never sees a
-real label; a head of labels sees those of the folds that do not judge. The table is
-benchmarks/results/heads.md.
+real label; a head of labels sees those of the folds that do not judge. Fewer
+components, whitened ones, the features without the direction of size and a second,
+wider field are there to compare. The table is benchmarks/results/heads.md.
 """
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from search import RESULTS, samples_of
+from sklearn.decomposition import PCA
+from sklearn.linear_model import RidgeCV
 
 from twinjet.model.cutout import Cutout
-from twinjet.model.encoder import card_path, load_encoder
+from twinjet.model.encoder import Encoder, card_path, load_encoder
 from twinjet.model.errors import CutoutError
 from twinjet.model.evaluation.intervals import mean_of
 from twinjet.model.evaluation.methods import unit
@@ -62,6 +66,31 @@ def main() -> None:
             *cells([np.eye(simulated.shape[1], dtype=np.float32)] * 8, real),
         ]
     ]
+    for name, count, whiten in (
+        ("128 principal components", 128, False),
+        ("64 principal components, whitened", 64, True),
+    ):
+        matrices = [
+            components(features[split.train], count, whiten=whiten)
+            for features, sample, _ in real
+            for split in sample.development()
+        ]
+        rows.append([name, "", "", *cells(matrices, real)])
+    sized, sizes = real[0][0], real[0][1].numbers("angular_size_arcsec")
+    no_size = [
+        without_size(sized[split.train], sizes[split.train])
+        for split in real[0][1].development()
+    ]
+    rows.append(["size direction removed", "", "", *cells(no_size * 2, real)])
+    wider = replace(encoder.card.preprocess, pixel_scale_arcsec=2.7)
+    double = [
+        (np.hstack([unit(features), unit(wide_features(encoder, data))]), sample, label)
+        for (features, sample, label), data in zip(
+            real, samples_of(args.data, encoder, wider), strict=True
+        )
+    ]
+    both = [np.eye(double[0][0].shape[1], dtype=np.float32)] * 8
+    rows.append(["and the field at 2.7 arcsec", "", "", *cells(both, double)])
     for some, chosen in (
         ("simulated", names != ""),
         ("simulated, not blended", names != "blended"),
@@ -88,6 +117,35 @@ def main() -> None:
     text = table([*names_of, "four-class mAP", "four-class P@10"], rows)
     (RESULTS / "heads.md").write_text(text + "\n", encoding="utf-8")
     print(text)
+
+
+def components(
+    features: NDArray[np.float32], count: int, *, whiten: bool = False
+) -> NDArray[np.float32]:
+    """Matrix (F, count) of principal components."""
+    fitted = PCA(count, random_state=0).fit(features)
+    scale = np.sqrt(fitted.explained_variance_) if whiten else 1.0
+    matrix: NDArray[np.float32] = (fitted.components_.T / scale).astype(np.float32)
+    return matrix
+
+
+def without_size(
+    features: NDArray[np.float32], sizes_arcsec: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Matrix (F, F) that takes off the direction along which sizes grow."""
+    known = np.isfinite(sizes_arcsec) & (sizes_arcsec > 0)
+    fitted = RidgeCV(np.logspace(-4, 2, 7)).fit(
+        features[known], np.log(sizes_arcsec[known])
+    )
+    direction = fitted.coef_ / np.linalg.norm(fitted.coef_)
+    return (np.eye(len(direction)) - np.outer(direction, direction)).astype(np.float32)
+
+
+def wide_features(encoder: Encoder, data: tuple[Sample, str]) -> NDArray[np.float32]:
+    """Centred features of a sample that another recipe has prepared."""
+    features = encoder.features(data[0].images).numpy()
+    centred: NDArray[np.float32] = features - features.mean(axis=0)
+    return centred
 
 
 def heads() -> list[MetricHead]:

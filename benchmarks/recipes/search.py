@@ -42,11 +42,11 @@ from twinjet.model.memory import keep_freed_memory
 from twinjet.model.preprocess import Preprocess
 from twinjet.model.presets import PRESETS, Preset
 from twinjet.model.train import train
-from twinjet.model.training_set import TrainingSet, read_training_set
+from twinjet.model.training_set import SIMULATED, TrainingSet, read_training_set
 
 RESULTS = Path(__file__).parent.parent / "results"
 IMAGES = 12_800
-SIMULATED = 12_000
+SIMULATED_SOURCES = 12_000
 
 REAL = ("mirabest", "frdeep", "first_labelled:1.8", "mgcls:0.6")
 FIRST = REAL[:3]
@@ -64,10 +64,12 @@ class Recipe:
     hypothesis: str
     preset: Preset
     folders: tuple[str, ...] = REAL
-    simulated: int = SIMULATED
+    simulated: int = SIMULATED_SOURCES
     share: float = 0.4
     """Of the simulated images among all that are seen."""
     balanced: bool = False
+    simulated_first: bool = False
+    """Whether half of the images are simulated ones, seen before the others."""
 
 
 SHIPPED = "shipped"
@@ -96,6 +98,13 @@ RECIPES = [
         SMALL,
         simulated=0,
         share=0,
+    ),
+    Recipe(
+        "simulated, then real",
+        "Half of the images simulated, then the other half real.",
+        SMALL,
+        share=0,
+        simulated_first=True,
     ),
     Recipe(
         "no MeerKAT", "Another telescope's images help on FIRST.", SMALL, folders=FIRST
@@ -273,13 +282,26 @@ def run(recipe: Recipe, data: Path, runs: Path, images: int) -> None:
         chosen = chosen.balanced(seed=0)
     preset = replace(recipe.preset, images=images)
     started = time.monotonic()
-    encoder = train(preset, chosen, folder=folder, name="encoder", half=True)
+    start = None
+    if recipe.simulated_first:
+        preset = replace(preset, images=images // 2)
+        train(
+            preset,
+            chosen.weighted({SIMULATED: 1.0}),
+            folder=folder / "first",
+            name="encoder",
+            half=True,
+        )
+        chosen, start = chosen.weighted({SIMULATED: 0.0}), folder / "first/encoder.json"
+    encoder = train(
+        preset, chosen, folder=folder, name="encoder", half=True, start=start
+    )
     seconds = time.monotonic() - started
     samples = samples_of(data, encoder)
     row = {
         "recipe": recipe.name,
         "hypothesis": recipe.hypothesis,
-        "images_seen": encoder.card.training["images_seen"],
+        "images_seen": steps_of(recipe, images),
         "seconds": round(seconds),
         "threads": torch.get_num_threads(),
         "dimension": encoder.card.dimension,
@@ -304,9 +326,11 @@ def judge(name_or_card: str, name: str, data: Path, runs: Path) -> None:
     (folder / "row.json").write_text(json.dumps(row, indent=2))
 
 
-def samples_of(data: Path, encoder: Encoder) -> list[tuple[Sample, str]]:
+def samples_of(
+    data: Path, encoder: Encoder, recipe: Preprocess | None = None
+) -> list[tuple[Sample, str]]:
     """The two labelled sets of FIRST with their labels."""
-    recipe = encoder.card.preprocess
+    recipe = recipe or encoder.card.preprocess
     mirabest = Sample.read(LabelledFolder.read(str(data / "mirabest")), recipe)
     four = Sample.read(LabelledFolder.read(str(data / "first_labelled:1.8")), recipe)
     sure = mirabest.labelled(
