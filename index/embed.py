@@ -104,7 +104,7 @@ def _embed(
                 images = np.stack([image for _, image in good])
                 embeddings[[row for row, _ in good]] = encoder.embed_images(images)
             progress(len(block), False)  # noqa: FBT003
-    return Shard([item.source_id for item in items], embeddings, reasons)
+    return Shard([item.source.source_id for item in items], embeddings, reasons)
 
 
 def _prepare(
@@ -114,19 +114,20 @@ def _prepare(
     pixel_scale_arcsec: float | None,
 ) -> NDArray[np.float32]:
     """The encoder's input for one source, centred on it."""
-    data = provider.read(item.cutout)
+    source = item.source
+    data = provider.read(source)
     cutout = read_cutout(data, pixel_scale_arcsec=pixel_scale_arcsec)
     offset = (0.0, 0.0)
     centre = cutout.centre()
     if centre is not None:
-        there = SkyCoord(item.ra, item.dec, unit="deg")
+        there = SkyCoord(source.ra, source.dec, unit="deg")
         if centre.separation(there).arcsec > RECENTRE_ARCSEC:
-            found = cutout.offset_of(item.ra, item.dec)
+            found = cutout.offset_of(source.ra, source.dec)
             if found is None:
                 msg = (
-                    f"the position {item.ra:.5f} {item.dec:+.5f} of {item.source_id} "
-                    f"is outside of its cutout {item.cutout!r}"
+                    f"the position {source.ra:.5f} {source.dec:+.5f} of "
+                    f"{source.source_id} is outside of its cutout {source.cutout!r}"
                 )
-                raise CutoutUnavailableError(msg, actual=item.cutout)
+                raise CutoutUnavailableError(msg, actual=source.source_id)
             offset = found
     return preprocess(cutout, offset_px=offset).image

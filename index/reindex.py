@@ -117,7 +117,6 @@ def build(
                     recall_at_10=manifest.recall_at_10,
                 )
         sources, vectors, failed, reused = _embed(
-            catalogue,
             items,
             provider=provider,
             home=home,
@@ -189,17 +188,15 @@ def _items(
     for source in catalogue.sources:
         watcher.advance(1)
         try:
-            digest = provider.digest(_cutout(source))
+            digest = provider.digest(source)
         except CutoutUnavailableError as exc:
             problems.append(_problem(source, str(exc)))
             continue
-        name = _cutout(source)
-        items.append(Item(source.source_id, name, digest, source.ra, source.dec))
+        items.append(Item(source, digest))
     return items, problems
 
 
 def _embed(
-    catalogue: Catalogue,
     items: list[Item],
     *,
     provider: CutoutProvider,
@@ -217,7 +214,7 @@ def _embed(
         reused += count * there_already
         watcher.advance(count)
 
-    by_id = {source.source_id: source for source in catalogue.sources}
+    by_id = {item.source.source_id: item.source for item in items}
     sources: list[Source] = []
     parts = [np.empty((0, encoder.card.dimension), np.float32)]
     problems = []
@@ -240,13 +237,6 @@ def _embed(
     return sources, np.concatenate(parts), problems, reused
 
 
-def _cutout(source: Source) -> str:
-    if source.cutout is None:
-        msg = "the catalogue names no cutout for it"
-        raise CutoutUnavailableError(msg, actual=source.source_id)
-    return source.cutout
-
-
 def _problem(source: Source, reason: str) -> RowProblem:
     return RowProblem(line=None, source_id=source.source_id, reason=reason)
 
@@ -257,7 +247,7 @@ def _digest(
     """Of the catalogue, every cutout and how they are read."""
     digest = sha256(f"{catalogue.digest} {pixel_scale_arcsec}".encode())
     for item in items:
-        digest.update(f"{item.source_id}\0{item.digest}\n".encode())
+        digest.update(f"{item.source.source_id}\0{item.digest}\n".encode())
     return digest.hexdigest()
 
 

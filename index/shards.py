@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from twinjet.index.durable import publish_file
+from twinjet.index.source import Source
 
 # Sources in a shard: some seconds of work, which is all that a crash costs.
 SHARD_SOURCES = 1024
@@ -24,14 +25,9 @@ SHARD_SOURCES = 1024
 class Item:
     """One source to embed."""
 
-    source_id: str
-    cutout: str
-    """Path of the pixels, within the provider."""
+    source: Source
     digest: str
-    """SHA-256 of the cutout's file."""
-    ra: float
-    dec: float
-    """ICRS degrees: where in the cutout the source is."""
+    """Of its pixels, from the provider."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +46,13 @@ def shard_name(encoder_id: str, items: Sequence[Item]) -> str:
 
     Examples
     --------
-    >>> shard_name("e", [Item("a", "a.fits", "00", 1.0, 2.0)])[-8:]
+    >>> shard_name("e", [Item(Source("a", 1.0, 2.0), "00")])[-8:]
     '.parquet'
     """
     digest = sha256(encoder_id.encode())
     for item in items:
-        line = f"{item.source_id}\0{item.digest}\0{item.ra!r}\0{item.dec!r}\n"
+        of = item.source
+        line = f"{of.source_id}\0{item.digest}\0{of.ra!r}\0{of.dec!r}\n"
         digest.update(line.encode())
     return f"{digest.hexdigest()[:32]}.parquet"
 
@@ -86,7 +83,7 @@ def read_shard(path: Path, items: Sequence[Item]) -> Shard | None:
         embeddings = lists.flatten().to_numpy().reshape(len(source_ids), -1)
     except (OSError, KeyError, ValueError, pa.ArrowException):
         return None
-    if source_ids != [item.source_id for item in items]:
+    if source_ids != [item.source.source_id for item in items]:
         return None
     return Shard(
         source_ids=source_ids,

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from twinjet.index.errors import CutoutUnavailableError
+
 Value = str | int | float | bool | None
 
 
@@ -39,3 +41,17 @@ class Source:
     """Name of its pixels within the provider."""
     columns: Mapping[str, Value] = field(default_factory=dict)
     """Measured columns; None where a value is missing."""
+
+
+def cutout_name(source: Source) -> str:
+    """Name of a source's pixels within the provider.
+
+    Raises
+    ------
+    CutoutUnavailableError
+        The catalogue names none.
+    """
+    if source.cutout is None:
+        msg = f"{source.source_id} has no cutout: the catalogue names none for it"
+        raise CutoutUnavailableError(msg, actual=source.source_id)
+    return source.cutout

@@ -4,11 +4,10 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from twinjet.index.cutouts.folder import FolderProvider
+from twinjet.index.cutouts.open import open_provider
 from twinjet.index.cutouts.port import CutoutProvider
 from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import (
@@ -157,7 +156,7 @@ class Resources:
             self._served = Served(
                 generation=current,
                 searcher=Searcher(opened, self.store),
-                provider=FolderProvider(Path(opened.manifest.cutouts)),
+                provider=open_provider(opened.manifest.cutouts),
                 field_arcsec=self.field_arcsec,
             )
             self.trouble = None
@@ -176,13 +175,14 @@ class Resources:
     def _draw(
         self,
         served: Served,
-        name: str,
+        source_id: str,
         size_px: int,
         stretch: Stretch,
         field_arcsec: float | None,
     ) -> bytes:
         scale = served.manifest.pixel_scale_arcsec
-        cutout = read_cutout(served.provider.read(name), pixel_scale_arcsec=scale)
+        source = self.store.row_of(served.generation.number, source_id)[1]
+        cutout = read_cutout(served.provider.read(source), pixel_scale_arcsec=scale)
         return render_png(
             cutout, size_px=size_px, stretch=stretch, field_arcsec=field_arcsec
         )

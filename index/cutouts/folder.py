@@ -4,6 +4,7 @@ from pathlib import Path
 
 from twinjet.index.durable import file_digest
 from twinjet.index.errors import CutoutUnavailableError
+from twinjet.index.source import Source, cutout_name
 from twinjet.model.decode import MAX_FILE_BYTES
 
 
@@ -24,7 +25,7 @@ class FolderProvider:
         """Path of the folder."""
         return str(self._root)
 
-    def read(self, name: str) -> bytes:
+    def read(self, source: Source) -> bytes:
         """Bytes of a file below the folder.
 
         Raises
@@ -32,6 +33,7 @@ class FolderProvider:
         CutoutUnavailableError
             It is absent, unreadable, too large or outside of the folder.
         """
+        name = cutout_name(source)
         path = self._path(name)
         try:
             with path.open("rb") as file:
@@ -41,8 +43,9 @@ class FolderProvider:
             msg = f"cutout {name!r} cannot be read: {exc.strerror}"
             raise CutoutUnavailableError(msg, actual=name) from exc
 
-    def digest(self, name: str) -> str:
+    def digest(self, source: Source) -> str:
         """SHA-256 of a file below the folder; raises as `read` does."""
+        name = cutout_name(source)
         try:
             return file_digest(self._path(name))
         except OSError as exc:

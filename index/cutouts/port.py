@@ -2,22 +2,27 @@
 
 from typing import Protocol
 
+from twinjet.index.source import Source
+
 
 class CutoutProvider(Protocol):
-    """Files of cutouts, known by name."""
+    """Pixels of catalogued sources."""
 
     @property
     def location(self) -> str:
-        """Where it is."""
+        """Where it is: what `open_provider` makes the same provider from."""
 
-    def read(self, name: str) -> bytes:
-        """Bytes of a cutout's file.
+    def read(self, source: Source) -> bytes:
+        """File of a source's cutout: FITS in any encoding, PNG or JPEG.
 
         Raises
         ------
         CutoutUnavailableError
-            There is no such cutout, or it cannot be read.
+            There is none, or it cannot be read; the message says why.
         """
 
-    def digest(self, name: str) -> str:
-        """SHA-256 of a cutout's file; raises as `read` does."""
+    def digest(self, source: Source) -> str:
+        """What changes when the pixels do, 64 hexadecimal digits; raises as `read`.
+
+        That of two sources with the same pixels may differ.
+        """

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from twinjet.index.errors import CutoutUnavailableError, InvalidQueryError
+from twinjet.index.errors import InvalidQueryError
 from twinjet.index.resolve import resolve
 from twinjet.index.search import check_cone
 from twinjet.index.source import Source
@@ -110,14 +110,14 @@ def list_sources(
 )
 def cutout_fits(source_id: str, held: ResourcesDep, served: ServedDep) -> Response:
     source = _source(held, served, source_id)
-    name = _cutout(source)
-    data = served.provider.read(name)
+    data = served.provider.read(source)
     kind = "application/fits"
     if data[:2] == b"\x1f\x8b":
         kind = "application/gzip"
     elif not data.startswith(_FITS_START):
         kind = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
-    file_name = "".join(c for c in name.rsplit("/", 1)[-1] if c.isprintable())
+    name = (source.cutout or f"{source.source_id}.fits").rsplit("/", 1)[-1]
+    file_name = "".join(c for c in name if c.isprintable())
     ascii_name = file_name.encode("ascii", "replace").decode().replace('"', "'")
     disposition = f'attachment; filename="{ascii_name}"'
     return Response(
@@ -151,7 +151,7 @@ def cutout_png(
     source = _source(held, served, source_id)
     png = held.picture(
         served,
-        _cutout(source),
+        source.source_id,
         size,
         stretch,
         field_arcsec or held.field_arcsec,
@@ -177,13 +177,6 @@ def one_source(
 
 def _source(held: ResourcesDep, served: Served, source_id: str) -> Source:
     return held.store.row_of(served.generation.number, source_id)[1]
-
-
-def _cutout(source: Source) -> str:
-    if source.cutout is None:
-        message = f"{source.source_id} has no cutout"
-        raise CutoutUnavailableError(message, actual=source.source_id)
-    return source.cutout
 
 
 def _item(

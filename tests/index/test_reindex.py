@@ -14,6 +14,7 @@ from twinjet.index.generation import OpenGeneration, open_generation
 from twinjet.index.home import Home
 from twinjet.index.reindex import KEEP_GENERATIONS
 from twinjet.index.shards import Item, Shard, read_shard, shard_name, write_shard
+from twinjet.index.source import Source
 from twinjet.index.store import SourceStore
 from twinjet.model.encoder import Encoder
 
@@ -181,10 +182,11 @@ def test_a_damaged_shard_is_made_again(tmp_path: Path, encoder: Encoder) -> None
 
 
 def test_a_shard_knows_its_sources(tmp_path: Path) -> None:
-    items = [Item(f"s{i}", f"{i}.fits", "00", float(i), 0.0) for i in range(3)]
+    items = [Item(Source(f"s{i}", float(i), 0.0), "00") for i in range(3)]
     vectors = np.eye(3, 8, dtype=np.float32)
     path = tmp_path / shard_name("e", items)
-    write_shard(path, Shard([i.source_id for i in items], vectors, [None, "bad", None]))
+    ids = [item.source.source_id for item in items]
+    write_shard(path, Shard(ids, vectors, [None, "bad", None]))
     shard = read_shard(path, items)
     assert shard is not None
     np.testing.assert_array_equal(shard.embeddings, vectors)
