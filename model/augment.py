@@ -143,6 +143,21 @@ class Augmentation:
         return views * (distance <= radius.reshape(-1, 1, 1, 1))
 
 
+def turned_and_shifted(shift_px: float) -> Augmentation:
+    """Any rotation, either mirror and a shift, the light as it is."""
+    return Augmentation(
+        zoom=0.0,
+        stretch=0.0,
+        shift_px=shift_px,
+        gamma=0.0,
+        brightness=0.0,
+        floor=0.0,
+        blur_probability=0.0,
+        noise_probability=0.0,
+        mask_probability=0.0,
+    )
+
+
 # The paper's chain in these terms: any rotation, flips, RandomResizedCrop with
 # scale 0.8 to 1 and aspect 3/4 to 4/3, brightness and contrast 0.4, blur in 10 %.
 PAPER = Augmentation(

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +19,21 @@ from numpy.typing import NDArray
 from torch.nn.parallel import DistributedDataParallel
 
 from twinjet.model.backbone import Backbone
-from twinjet.model.card import EncoderCard
 from twinjet.model.checkpoint import load_checkpoint, save_checkpoint
 from twinjet.model.distributed import Rank
-from twinjet.model.encoder import Encoder, centred, load_backbone
+from twinjet.model.encoder import Encoder, load_backbone
 from twinjet.model.errors import DatasetError
+from twinjet.model.finish import finished, of_known_kind
 from twinjet.model.learner import Learner
-from twinjet.model.metric import MetricHead, large_kinds
+from twinjet.model.metric import large_kinds
 from twinjet.model.metrics import Metrics, Progress
 from twinjet.model.objectives.byol import momentum_at
-from twinjet.model.preprocess import margin_for, turned_upright
+from twinjet.model.preprocess import margin_for
 from twinjet.model.presets import Preset
-from twinjet.model.training_set import SIMULATED, TrainingSet
+from twinjet.model.training_set import TrainingSet
 
 # Steps between two reports.
 _REPORT_EVERY = 50
-
-# Images whose mean feature is taken off: enough for a hundredth of its spread.
-_CENTRED_ON = 2048
-
-# Sources of known kind that a head is fitted to: twelve for each feature.
-_HEAD_ON = 6144
-
-# An unknown kind, and a chance neighbour, which says nothing of what a source is
-# (FR mAP on the development folds 0.822 with it, 0.833 without, November 2026).
-_NO_KIND = ("", "blended")
 
 
 def train(
@@ -145,16 +135,12 @@ def train(
                 )
                 saved_at = time.monotonic()
         notes = (notes or {}) | metrics.summary()
-    return _finish(
-        learner,
-        preset,
-        data,
-        folder=folder,
-        name=name,
-        rank=rank,
-        seed=seed,
-        notes=notes,
+    encoder = finished(
+        learner.backbone, preset, data, name=name, rank=rank, seed=seed, notes=notes
     )
+    if rank.writes:
+        encoder.save(folder)
+    return encoder
 
 
 def _check(preset: Preset, data: TrainingSet, rank: Rank) -> None:
@@ -169,7 +155,7 @@ def _check(preset: Preset, data: TrainingSet, rank: Rank) -> None:
         msg = f"{rank.count} processes cannot share batches of {preset.batch}"
         raise DatasetError(msg, limit=preset.batch, actual=rank.count)
     if preset.head is not None:
-        large_kinds(_of_known_kind(data, preset)[1])  # now, not after hours
+        large_kinds(of_known_kind(data, preset)[1])  # now, not after hours
 
 
 def _learner(preset: Preset, start: Path | None, rank: Rank) -> Learner:
@@ -282,94 +268,3 @@ def _learning_rate(preset: Preset, progress: float) -> float:
         return peak * progress / preset.warm_up
     rest = (progress - preset.warm_up) / (1 - preset.warm_up)
     return peak * (math.cos(math.pi * rest) + 1) / 2
-
-
-def _finish(
-    learner: Learner,
-    preset: Preset,
-    data: TrainingSet,
-    *,
-    folder: Path,
-    name: str,
-    rank: Rank,
-    seed: int,
-    notes: dict[str, Any],
-) -> Encoder:
-    """Measure the mean feature, write weights and card."""
-    card = EncoderCard(
-        name=name,
-        depth=preset.depth,
-        width=preset.width,
-        peaks=preset.peaks,
-        dimension=learner.backbone.dimension,
-        preprocess=preset.preprocess,
-        views=preset.views,
-        weights_sha256="",
-        training={
-            "method": preset.method,
-            "kinds": list(data.kind_names) if preset.kinds_weight else [],
-            "images_in_set": len(data),
-            "images_seen": preset.images // preset.batch * preset.batch,
-            "batch": preset.batch,
-            "seed": seed,
-            "augmentation": asdict(preset.augmentation),
-        }
-        | notes,
-    )
-    rows = data.epoch(seed, 0)
-    real = rows[data.origins[rows] != SIMULATED]
-    central = (real if len(real) else rows)[:_CENTRED_ON]
-    encoder = centred(
-        card, learner.backbone, _as_served(data, central, preset), device=rank.device
-    )
-    if preset.head is not None:
-        encoder = _with_head(encoder, preset.head, data, preset, central)
-    if rank.writes:
-        encoder.save(folder)
-    return encoder
-
-
-def _with_head(
-    encoder: Encoder,
-    head: MetricHead,
-    data: TrainingSet,
-    preset: Preset,
-    central: NDArray[np.int64],
-) -> Encoder:
-    """The encoder with a head of the kinds that the preset names."""
-    rows, kinds = _of_known_kind(data, preset)
-    rows, kinds = rows[:_HEAD_ON], kinds[:_HEAD_ON]
-
-    def features(rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        blocks = [encoder.features(b) for b in _as_served(data, rows, preset)]
-        found: NDArray[np.float32] = (torch.cat(blocks) - encoder.mean).cpu().numpy()
-        return found
-
-    return encoder.with_head(head.fit(features(rows), kinds, real=features(central)))
-
-
-def _of_known_kind(
-    data: TrainingSet, preset: Preset
-) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
-    """Rows that a head may be fitted to, and their kinds."""
-    simulated = data.origins == SIMULATED
-    of_these = simulated if preset.head_of == "simulated" else ~simulated
-    kinds = np.array([*data.kind_names, ""])[data.kinds]  # UNKNOWN is the last
-    rows = np.flatnonzero(of_these & ~np.isin(kinds, _NO_KIND))
-    return rows, kinds[rows]
-
-
-def _as_served(
-    data: TrainingSet, rows: NDArray[np.int64], preset: Preset
-) -> Iterator[NDArray[np.float32]]:
-    """The encoder's field of some images, in the order of the set, in blocks."""
-    rows = np.sort(rows)
-    size = preset.preprocess.size_px
-    margin = (data.images.shape[1] - size) // 2
-    for start in range(0, len(rows), 256):
-        images = data.images[rows[start : start + 256]].astype(np.float32)
-        if preset.preprocess.upright:
-            turned = [turned_upright(image, image, size) for image in images]
-            yield np.clip(turned, 0.0, 1.0).astype(np.float32)
-        else:
-            yield images[:, margin : margin + size, margin : margin + size]

@@ -10,8 +10,9 @@ wider field are there to compare. The table is benchmarks/results/heads.md.
 
 import argparse
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,12 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
 
 from twinjet.model.cutout import Cutout
+from twinjet.model.dataset import LabelledFolder
+from twinjet.model.decode import read_cutout
 from twinjet.model.encoder import Encoder, card_path, load_encoder
 from twinjet.model.errors import CutoutError
 from twinjet.model.evaluation.intervals import mean_of
+from twinjet.model.evaluation.invariance import shift
 from twinjet.model.evaluation.methods import unit
 from twinjet.model.evaluation.report import show, table
 from twinjet.model.evaluation.retrieve import ranked, retrieval
@@ -33,6 +37,7 @@ from twinjet.model.simulate import simulate_images
 _SEED = 77  # not that of the training set
 _SHRINKAGES = (0.01, 0.05, 0.2, 0.5)
 _RESTS = (0.25, 0.5, 1.0, 2.0)
+_SHIFT_PX = 5.0  # as in training
 
 
 def main() -> None:
@@ -43,29 +48,14 @@ def main() -> None:
     parser.add_argument("--simulated", type=int, default=2500)
     args = parser.parse_args()
     encoder = load_encoder(card_path(args.encoder))
-    images, kinds = [], []
-    for pixels, truth in simulate_images(args.simulated, seed=_SEED):
-        cutout = Cutout(pixels, pixel_scale_arcsec=(1.8, 1.8))
-        try:
-            images.append(encoder.card.preprocess(cutout).image)
-        except CutoutError:
-            continue
-        kinds.append(truth["kind"])
     mean = encoder.mean.numpy()
-    simulated = encoder.features(np.stack(images)).numpy() - mean
-    names = np.array(kinds)
+    names, simulated, shifted = simulated_features(encoder, args.simulated)
     real = [
         (encoder.features(sample.images).numpy() - mean, sample, label)
         for sample, label in samples_of(args.data, encoder)
     ]
-    rows = [
-        [
-            "none",
-            "",
-            "",
-            *cells([np.eye(simulated.shape[1], dtype=np.float32)] * 8, real),
-        ]
-    ]
+    none = [np.eye(simulated.shape[1], dtype=np.float32)] * 8
+    rows = [["none", "", "", *cells(none, real)]]
     for name, count, whiten in (
         ("128 principal components", 128, False),
         ("64 principal components, whitened", 64, True),
@@ -91,17 +81,21 @@ def main() -> None:
     ]
     both = [np.eye(double[0][0].shape[1], dtype=np.float32)] * 8
     rows.append(["and the field at 2.7 arcsec", "", "", *cells(both, double)])
-    for some, chosen in (
-        ("simulated", names != ""),
-        ("simulated, not blended", names != "blended"),
+    stay = Stay.of(args.data, encoder)
+    rows = [[*line, ""] for line in rows]
+    rows[0][-1] = stay.under(none[0])
+    for some, chosen, values in (
+        ("simulated", names != "", simulated),
+        ("simulated, not blended", names != "blended", simulated),
+        ("the same, shifted", names != "blended", shifted),
     ):
         for head in heads():
             fitted = [
-                head.fit(simulated[chosen], names[chosen], real=features[split.train])
+                head.fit(values[chosen], names[chosen], real=features[split.train])
                 for features, sample, _ in real
                 for split in sample.development()
             ]
-            rows.append(row(some, head, fitted, real))
+            rows.append([*row(some, head, fitted, real), stay.under(fitted[0])])
     for head in heads():
         fitted = [
             head.fit(
@@ -112,11 +106,72 @@ def main() -> None:
             for features, sample, label in real
             for split in sample.development()
         ]
-        rows.append(row("labels", head, fitted, real))
+        rows.append([*row("labels", head, fitted, real), ""])
     names_of = ["kinds of", "shrinkage", "rest", "FR mAP", "FR P@10"]
-    text = table([*names_of, "four-class mAP", "four-class P@10"], rows)
+    names_of += ["four-class mAP", "four-class P@10", "stay when shifted"]
+    text = table(names_of, rows)
     (RESULTS / "heads.md").write_text(text + "\n", encoding="utf-8")
     print(text)
+
+
+def simulated_features(
+    encoder: Encoder, count: int
+) -> tuple[NDArray[np.str_], NDArray[np.float32], NDArray[np.float32]]:
+    """Kinds of simulated sources, their centred features, and those off the centre."""
+    rng = np.random.default_rng(_SEED)
+    kinds, images, off_centre = [], [], []
+    for pixels, truth in simulate_images(count, seed=_SEED):
+        cutout = Cutout(pixels, pixel_scale_arcsec=(1.8, 1.8))
+        x, y = rng.uniform(-_SHIFT_PX, _SHIFT_PX, 2)
+        try:
+            image = encoder.card.preprocess(cutout).image
+            other = encoder.card.preprocess(cutout, offset_px=(x, y)).image
+        except CutoutError:
+            continue
+        kinds.append(truth["kind"])
+        images.append(image)
+        off_centre.append(other)
+    mean = encoder.mean.numpy()
+    here, there = (
+        encoder.features(np.stack(part)).numpy() - mean for part in (images, off_centre)
+    )
+    return np.array(kinds), here, there
+
+
+@dataclass(frozen=True)
+class Stay:
+    """Of ten neighbours, the part that stays when the query is shifted."""
+
+    everything: NDArray[np.float32]
+    queries: NDArray[np.float32]
+    rows: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, data: Path, encoder: Encoder) -> Self:
+        """Features of MiraBest, and of some of its development sources, shifted."""
+        folder = LabelledFolder.read(str(data / "mirabest"))
+        sample = Sample.read(folder, encoder.card.preprocess)
+        rows = np.concatenate(
+            [np.flatnonzero(split.judge)[:30] for split in sample.development()]
+        )
+        rng = np.random.default_rng(0)
+        images = [
+            encoder.card.preprocess(
+                shift(read_cutout(folder.folder / sample.rows[row]["cutout"]), rng)
+            ).image
+            for row in rows
+        ]
+        everything = encoder.features(sample.images) - encoder.mean
+        queries = encoder.features(np.stack(images)) - encoder.mean
+        return cls(everything.numpy(), queries.numpy(), rows)
+
+    def under(self, matrix: NDArray[np.float32]) -> str:
+        """With the features mapped so."""
+        database = unit(self.everything @ matrix)
+        before = ranked(database[self.rows], database, without=self.rows)[:, :10]
+        after = ranked(unit(self.queries @ matrix), database, without=self.rows)[:, :10]
+        pairs = zip(before.tolist(), after.tolist(), strict=True)
+        return show(mean_of([len(set(a) & set(b)) / 10 for a, b in pairs]))
 
 
 def components(
