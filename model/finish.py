@@ -69,7 +69,7 @@ def finished(
         views=preset.views,
         weights_sha256="",
         training={
-            "method": preset.method,
+            "method": preset.method if preset.images else "head alone",
             "kinds": list(data.kind_names) if preset.kinds_weight else [],
             "images_in_set": len(data),
             "images_seen": preset.images // preset.batch * preset.batch,

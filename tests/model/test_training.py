@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 from skies import double_source
@@ -41,24 +42,42 @@ METHODS: tuple[Method, ...] = ("byol", "simclr", "nnclr", "vicreg")
 
 
 def small(name: str) -> Preset:
+    """A preset in little, without the head that wants many sources."""
     return dataclasses.replace(
-        PRESETS[name], preprocess=RECIPE, depth=10, width=0.125, batch=8, images=8 * 60
+        PRESETS[name],
+        preprocess=RECIPE,
+        depth=10,
+        width=0.125,
+        batch=8,
+        images=8 * 60,
+        head=None,
     )
 
 
-@pytest.fixture(scope="module")
-def data() -> TrainingSet:
-    """Forty doubles, every second one of a known kind."""
+def doubles(count: int) -> NDArray[np.float16]:
     rng = np.random.default_rng(0)
     margin = margin_for(RECIPE.size_px)
     images = [
         RECIPE(
             Cutout(double_source(rng), pixel_scale_arcsec=(1.8, 1.8)), margin_px=margin
         ).image
-        for _ in range(40)
+        for _ in range(count)
     ]
-    kinds = ["double", ""] * 20
-    return TrainingSet.of(np.stack(images).astype(np.float16), kinds, ["a", "b"] * 20)
+    return np.stack(images).astype(np.float16)
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingSet:
+    """Forty doubles, every second one of a known kind."""
+    return TrainingSet.of(doubles(40), ["double", ""] * 20, ["a", "b"] * 20)
+
+
+@pytest.fixture(scope="module")
+def told() -> TrainingSet:
+    """Two kinds of simulated sources, two others of real ones, and some of none."""
+    kinds = ["one", "two", "tail", "blob", "blended", ""] * 32
+    origins = ["simulated", "simulated", "a", "a", "simulated", "a"] * 32
+    return TrainingSet.of(doubles(192), kinds, origins)
 
 
 class KilledError(Exception):
@@ -96,6 +115,40 @@ def test_a_killed_run_ends_where_an_undisturbed_one_does(
         return [row.split(",")[:4] for row in rows]
 
     assert curve(tmp_path / "killed") == curve(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"), [("shipped", {"one", "two"}), ("tuned", {"tail", "blob"})]
+)
+def test_a_head_follows_the_kinds_that_its_preset_names(
+    name: str, kinds: set[str], told: TrainingSet, tmp_path: Path
+) -> None:
+    head = PRESETS[name].head
+    preset = dataclasses.replace(small(name), images=0, head=head)
+    encoder = train(preset, told, folder=tmp_path, name="a")
+    bare = train(small(name), told, folder=tmp_path / "bare", name="b")
+    assert encoder.card.dimension == bare.card.dimension + 1  # two kinds: one direction
+    assert encoder.card.training["head"]["kinds_of"] == preset.head_of
+    names = np.array(told.kind_names)[told.kinds]
+    # Of the other kinds it knows nothing: with two alone it says the same.
+    some = np.flatnonzero(np.isin(names, list(kinds)) | (told.origins == "a"))
+    fewer = TrainingSet.of(
+        told.images[some],
+        [n if n in kinds else "" for n in names[some]],
+        told.origins[some].tolist(),
+    )
+    again = train(preset, fewer, folder=tmp_path / "fewer", name="a")
+    assert again.card.dimension == encoder.card.dimension
+
+
+@pytest.mark.parametrize("name", ["shipped", "tuned"])
+def test_a_head_without_kinds_is_refused_before_hours_of_training(
+    name: str, data: TrainingSet, tmp_path: Path
+) -> None:
+    preset = dataclasses.replace(small(name), head=PRESETS[name].head)
+    with pytest.raises(DatasetError, match="two kinds of 30"):
+        train(preset, data, folder=tmp_path, name="a", checkpoint_s=0)
+    assert not list(tmp_path.glob("*"))
 
 
 def test_metrics_are_kept_as_a_table_and_for_tensorboard(
@@ -200,7 +253,7 @@ def test_two_processes_train_what_one_does(data: TrainingSet, tmp_path: Path) ->
             folder = Path({str(tmp_path)!r})
             preset = dataclasses.replace(
                 PRESETS["shipped"], preprocess=Preprocess(size_px=32), width=0.125,
-                batch=8, images=80,
+                batch=8, images=80, head=None,
             )
             with rank_of("cpu") as rank:
                 # Rows that know where they come from, and gradients that find back.
