@@ -68,6 +68,7 @@ def read_catalogue(
     *,
     mapping: Mapping[str, str] | None = None,
     name: str | None = None,
+    data: bytes | None = None,
 ) -> Catalogue:
     """Read a catalogue: CSV, TSV, VOTable, FITS table or Parquet, gzipped or not.
 
@@ -84,6 +85,8 @@ def read_catalogue(
         ``survey``, where it has none of the usual names.
     name
         Of the catalogue; the file's when None.
+    data
+        What the file holds, where it is a member of an archive.
 
     Raises
     ------
@@ -94,7 +97,7 @@ def read_catalogue(
     CatalogueError
         Not one row can be used.
     """
-    table = read_table(path)
+    table = read_table(path, data)
     places = _places(table.fields, mapping or {}, path)
     return _catalogue(name or path.name.partition(".")[0], table, places, path)
 

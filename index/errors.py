@@ -7,6 +7,7 @@
     │   ├── CatalogueFormatError    not a table that is read
     │   └── CatalogueColumnError    a needed column is missing or unknown
     ├── CutoutUnavailableError      no such cutout, or it cannot be read
+    ├── CutoutLocationError         a place of cutouts that cannot be understood
     ├── UnknownSourceError
     ├── UnknownGenerationError
     ├── UnknownEncoderError
@@ -66,6 +67,10 @@ class CatalogueColumnError(CatalogueError):
 
 class CutoutUnavailableError(TwinjetIndexError):
     """No such cutout, or it cannot be read."""
+
+
+class CutoutLocationError(TwinjetIndexError):
+    """A place of cutouts that cannot be understood, or is of no kind that is read."""
 
 
 class UnknownSourceError(TwinjetIndexError):

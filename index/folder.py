@@ -1,6 +1,7 @@
-"""The catalogue of a folder of cutouts."""
+"""The catalogue of a folder or an archive of cutouts."""
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from twinjet.index.catalogue import (
@@ -9,8 +10,10 @@ from twinjet.index.catalogue import (
     make_catalogue,
     read_catalogue,
 )
-from twinjet.index.errors import CatalogueError
+from twinjet.index.cutouts.archive import ArchiveProvider
+from twinjet.index.errors import CatalogueError, CutoutUnavailableError
 from twinjet.index.source import Source
+from twinjet.model.cutout import Cutout
 from twinjet.model.decode import read_cutout
 from twinjet.model.errors import CutoutError
 
@@ -26,6 +29,9 @@ _CATALOGUE_ENDINGS = [
     ".fits.gz",
     ".parquet",
 ]
+
+# Of a catalogue within an archive: 10⁶ rows with some dozen columns.
+_MAX_MEMBER_BYTES = 512 * 2**20
 
 # The longest first: the name without it is the ID.
 _CUTOUT_ENDINGS = [
@@ -59,26 +65,80 @@ def catalogue_of_folder(
     if not folder.is_dir():
         msg = f"{folder} is not a folder"
         raise CatalogueError(msg, actual=str(folder))
+    path = find_catalogue(folder)
+    if path is not None:
+        return read_catalogue(path, mapping=mapping, name=folder.resolve().name)
+    root = folder.resolve()
+
+    def cutout_of(name: str) -> Cutout:
+        if not (root / name).resolve().is_relative_to(root):
+            msg = "it is a link that leads out of the folder"
+            raise CatalogueError(msg)
+        return read_cutout(root / name)
+
+    files = (path for path in root.rglob("*") if _is_cutout(path.name))
+    names = (path.relative_to(root).as_posix() for path in files if path.is_file())
+    return _from_cutouts(root.name, folder, names, cutout_of)
+
+
+def find_catalogue(folder: Path) -> Path | None:
+    """``catalogue.csv``, .vot, .fits, .parquet and so on of a folder; None without."""
     for ending in _CATALOGUE_ENDINGS:
         path = folder / f"catalogue{ending}"
         if path.is_file():
-            return read_catalogue(path, mapping=mapping, name=folder.resolve().name)
-    return _from_files(folder)
+            return path
+    return None
 
 
-def _from_files(folder: Path) -> Catalogue:
-    root = folder.resolve()
+def catalogue_of_archive(
+    provider: ArchiveProvider, *, mapping: dict[str, str] | None = None
+) -> Catalogue:
+    """Sources of an archive of cutouts, as `catalogue_of_folder` finds them.
+
+    Raises
+    ------
+    CatalogueError
+        Nothing in it can be used, or its catalogue is at fault.
+    CutoutUnavailableError
+        It is absent or damaged.
+    """
+    path = Path(provider.location)
+    names = provider.names()
+    for ending in _CATALOGUE_ENDINGS:
+        # At the root, or in the one folder that holds everything.
+        places = (f"catalogue{ending}", f"{provider.top}/catalogue{ending}")
+        member = next((name for name in places if name in names), None)
+        if member is not None:
+            data = provider.member(member, _MAX_MEMBER_BYTES + 1)
+            if len(data) > _MAX_MEMBER_BYTES:
+                msg = (
+                    f"{member} of {path} has more than {_MAX_MEMBER_BYTES} bytes; "
+                    "give it as --catalogue"
+                )
+                raise CatalogueError(msg, limit=_MAX_MEMBER_BYTES)
+            return read_catalogue(
+                path / member, mapping=mapping, name=path.stem, data=data
+            )
+    return _from_cutouts(
+        path.stem,
+        path,
+        (name for name in names if _is_cutout(name.rpartition("/")[2])),
+        lambda name: read_cutout(provider.read(Source(name, 0.0, 0.0, cutout=name))),
+    )
+
+
+def _from_cutouts(
+    name_of_all: str,
+    place: Path,
+    names: Iterable[str],
+    cutout_of: Callable[[str], Cutout],
+) -> Catalogue:
     sources: list[Source] = []
     problems: list[RowProblem] = []
-    ids = _ids(root)
-    for path, source_id in ids.items():
-        name = path.relative_to(root).as_posix()
+    for name, source_id in _ids(names).items():
         try:
-            if not path.resolve().is_relative_to(root):
-                msg = "it is a link that leads out of the folder"
-                raise CatalogueError(msg)  # noqa: TRY301 - reported like every other fault
-            centre = read_cutout(path).centre()
-        except (CutoutError, CatalogueError, OSError) as exc:
+            centre = cutout_of(name).centre()
+        except (CutoutError, CutoutUnavailableError, CatalogueError, OSError) as exc:
             problems.append(RowProblem(None, source_id, f"{name}: {exc}"))
             continue
         if centre is None:
@@ -89,20 +149,21 @@ def _from_files(folder: Path) -> Catalogue:
         sources.append(Source(source_id, ra, dec, cutout=name))
     if not sources:
         first = problems[0].reason if problems else "it has no FITS, PNG or JPEG"
-        msg = f"no cutout in {folder} can be used; {first}"
+        msg = f"no cutout in {place} can be used; {first}"
         raise CatalogueError(msg)
-    return make_catalogue(root.name, sources, (), problems)
+    return make_catalogue(name_of_all, sources, (), problems)
 
 
-def _ids(root: Path) -> dict[Path, str]:
+def _is_cutout(name: str) -> bool:
+    return name.lower().endswith(tuple(_CUTOUT_ENDINGS)) and not name.startswith(".")
+
+
+def _ids(names: Iterable[str]) -> dict[str, str]:
     """ID of each file: its bare name, with its folder where names repeat."""
-    bare: dict[Path, str] = {}
-    for path in sorted(root.rglob("*")):
-        ending = next((e for e in _CUTOUT_ENDINGS if path.name.lower().endswith(e)), "")
-        if ending and path.is_file() and not path.name.startswith("."):
-            bare[path] = path.name[: -len(ending)]
+    bare: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: name.split("/")):
+        file = name.rpartition("/")[2]
+        ending = next(e for e in _CUTOUT_ENDINGS if file.lower().endswith(e))
+        bare[name] = file[: -len(ending)]
     counts = Counter(bare.values())
-    return {
-        path: path.relative_to(root).as_posix() if counts[name] > 1 else name
-        for path, name in bare.items()
-    }
+    return {name: name if counts[own] > 1 else own for name, own in bare.items()}

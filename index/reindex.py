@@ -10,6 +10,8 @@ the last step, one row in one transaction.
 """
 
 import shutil
+from collections.abc import Generator, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 
 from twinjet.index.catalogue import Catalogue, RowProblem
 from twinjet.index.cutouts.port import CutoutProvider
+from twinjet.index.cutouts.prefetch import Prefetching
 from twinjet.index.embed import embed_shards
 from twinjet.index.errors import (
     CutoutUnavailableError,
@@ -88,8 +91,8 @@ def build(
 ) -> Report:
     """Build and publish a generation of a catalogue.
 
-    Nothing is done when the current generation has the same sources, cutouts and
-    encoder, and its files are whole.
+    Nothing is done when the current generation has the same sources, cutouts, place
+    of them and encoder, and its files are whole.
 
     Raises
     ------
@@ -107,7 +110,12 @@ def build(
         current = store.current()
         if current is not None and current.encoder_id == encoder.card.id:
             manifest = _whole(home, current.folder)
-            if manifest is not None and manifest.catalogue_digest == digest:
+            if (
+                manifest is not None
+                and manifest.catalogue_digest == digest
+                # Cutouts that have moved are served from where they are now.
+                and manifest.cutouts == provider.location
+            ):
                 return Report(
                     number=current.number,
                     published=False,
@@ -185,15 +193,28 @@ def _items(
     """What there is to embed, with the digest of every cutout."""
     watcher.stage("checksums", len(catalogue.sources))
     items, problems = [], list(catalogue.problems)
-    for source in catalogue.sources:
-        watcher.advance(1)
-        try:
-            digest = provider.digest(source)
-        except CutoutUnavailableError as exc:
-            problems.append(_problem(source, str(exc)))
-            continue
-        items.append(Item(source, digest))
+    with closing(_digests(catalogue.sources, provider)) as outcomes:
+        for source, outcome in zip(catalogue.sources, outcomes, strict=True):
+            watcher.advance(1)
+            if isinstance(outcome, str):
+                items.append(Item(source, outcome))
+            else:
+                problems.append(_problem(source, str(outcome)))
     return items, problems
+
+
+def _digests(
+    sources: Iterable[Source], provider: CutoutProvider
+) -> Generator[str | CutoutUnavailableError]:
+    """Digest of each cutout in turn, fetched ahead where that is faster, or why not."""
+    if isinstance(provider, Prefetching):
+        yield from provider.prefetch(sources)
+        return
+    for source in sources:
+        try:
+            yield provider.digest(source)
+        except CutoutUnavailableError as exc:
+            yield exc
 
 
 def _embed(

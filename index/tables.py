@@ -48,8 +48,15 @@ class RawTable:
     """Line (CSV) or row number from 1, and the values in the order of the fields."""
 
 
-def read_table(path: Path) -> RawTable:
+def read_table(path: Path, data: bytes | None = None) -> RawTable:
     """Read a table by what the file holds, not by its name.
+
+    Parameters
+    ----------
+    path
+        The file.
+    data
+        What it holds, where it is a member of an archive and no file of its own.
 
     Raises
     ------
@@ -57,11 +64,14 @@ def read_table(path: Path) -> RawTable:
         It is absent, empty, damaged or of no format that is read.
     """
     try:
-        size = path.stat().st_size
-        if size > _MAX_BYTES:
-            msg = f"{path} has {size} bytes; at most {_MAX_BYTES} (use Parquet parts)"
-            raise CatalogueFormatError(msg, limit=_MAX_BYTES, actual=size)
-        data = path.read_bytes()
+        if data is None:
+            size = path.stat().st_size
+            if size > _MAX_BYTES:
+                msg = (
+                    f"{path} has {size} bytes; at most {_MAX_BYTES} (use Parquet parts)"
+                )
+                raise CatalogueFormatError(msg, limit=_MAX_BYTES, actual=size)
+            data = path.read_bytes()
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
     except (OSError, EOFError) as exc:

@@ -17,6 +17,7 @@ COMMANDS = {
     "up": "serve",
     "serve": "serve",
     "index": "index",
+    "ingest": "ingest",
     "sources": "sources",
     "search": "search",
     "embed": "search",

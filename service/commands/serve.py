@@ -10,6 +10,7 @@ from urllib.parse import quote
 import click
 import uvicorn
 
+from twinjet.index.cutouts.folder import FolderProvider
 from twinjet.index.folder import catalogue_of_folder
 from twinjet.service.app import create_app
 from twinjet.service.commands.index import run_build
@@ -63,7 +64,10 @@ def up(
         _say("data", started)
     started = time.monotonic()
     report = run_build(
-        config, catalogue_of_folder(folder), folder, pixel_scale_arcsec=pixel_scale
+        config,
+        catalogue_of_folder(folder),
+        FolderProvider(folder),
+        pixel_scale_arcsec=pixel_scale,
     )
     _say(f"index ({report.count} sources)", started)
     started = time.monotonic()

@@ -176,6 +176,7 @@ def test_every_error_of_ours_has_a_place_in_the_table() -> None:
         *("EncoderError", "EncoderFileError", "DatasetError", "SimulationError"),
         *("CatalogueError", "CatalogueFormatError", "CatalogueColumnError"),
         *("BuildInProgressError", "TooManyFailuresError", "StoreError", "CutoutError"),
+        "CutoutLocationError",
     }
     for module in (model_errors, index_errors):
         for error in vars(module).values():

@@ -1,0 +1,235 @@
+"""Cutouts in one HDF5 file: a dataset of shape (N, H, W)."""
+
+import io
+import math
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from twinjet.index.cutouts.opened import Opened
+from twinjet.index.cutouts.paths import quoted_path
+from twinjet.index.errors import CutoutUnavailableError
+from twinjet.index.source import Source
+from twinjet.model.decode import MAX_FILE_BYTES
+
+STACK_ENDINGS = (".h5", ".hdf5", ".hdf")
+
+# Names of a dataset of images, where a file has several; of one of IDs beside it.
+_IMAGES = ("images", "cutouts", "image", "data")
+_IDS = ("ids", "id", "source_ids", "source_id", "names")
+
+# Of the unpacked chunks. Stacks are packed in chunks of some megabytes; with HDF5's
+# own 1 MB each image of a chunk would unpack it again.
+_CHUNK_CACHE_BYTES = 64 * 2**20
+
+# What h5py and numpy raised on damaged files and odd attributes.
+_DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
+
+# FITS keywords (degrees, degrees, degrees, unit) that an attribute may give.
+_KEYWORDS = ("BMAJ", "BMIN", "BPA", "BUNIT")
+
+
+class StackProvider:
+    """Images of an HDF5 dataset, as FITS.
+
+    A source's ``cutout`` (its ID where the catalogue names none) is looked up in a
+    dataset of IDs when there is one beside the images, and is the number of the
+    image, from 0, when there is none. The attribute ``pixel_scale_arcsec`` of the
+    dataset or the file gives the image a WCS with the source at its centre, rows
+    upwards to the north; ``BUNIT``, ``BMAJ``, ``BMIN`` and ``BPA`` (degrees) go to its
+    header.
+
+    Parameters
+    ----------
+    path
+        The file.
+    images
+        Dataset of the images; the only one of three axes, or the one called
+        ``images``, ``cutouts``, ``image`` or ``data``, when None.
+    ids
+        Dataset of one ID an image; ``ids``, ``source_id`` and so on in the same
+        group when None.
+    """
+
+    def __init__(
+        self, path: Path, *, images: str | None = None, ids: str | None = None
+    ) -> None:
+        self._path = path.resolve()
+        self._chosen = {
+            key: name for key, name in (("images", images), ("ids", ids)) if name
+        }
+        self._stack = Opened(self._path, lambda path: _Stack(path, images, ids))
+
+    @property
+    def location(self) -> str:
+        """Path of the file, and which datasets when they were chosen."""
+        if not self._chosen:
+            return str(self._path)
+        return f"stack:{quoted_path(self._path)}?{urlencode(self._chosen)}"
+
+    def read(self, source: Source) -> bytes:
+        """FITS of one image, float32.
+
+        Raises
+        ------
+        CutoutUnavailableError
+            The file or the image is absent or damaged, it is not clear which dataset
+            holds the images, or h5py is not installed.
+        """
+        return self._stack.get().read(source)
+
+    def digest(self, source: Source) -> str:
+        """SHA-256 of what `read` gives."""
+        return sha256(self.read(source)).hexdigest()
+
+
+class _Stack:
+    """An open file; h5py itself lets one thread at a time into HDF5."""
+
+    def __init__(self, path: Path, images: str | None, ids: str | None) -> None:
+        try:
+            import h5py  # noqa: PLC0415 - an extra
+        except ImportError as exc:
+            msg = f"{path}: HDF5 needs h5py: pip install 'twinjet[stacks]'"
+            raise CutoutUnavailableError(msg) from exc
+        self._name = path.name
+        try:
+            # Unlocked: a service that reads for months must not stop a writer.
+            file = h5py.File(path, "r", locking=False, rdcc_nbytes=_CHUNK_CACHE_BYTES)
+            self._images = _images(file, images, path.name)
+            self._rows = _rows(file, self._images, ids, path.name)
+            self._header = _header({**file.attrs, **self._images.attrs})
+        except _DAMAGE as exc:
+            msg = f"the stack {path} cannot be read: {exc}"
+            raise CutoutUnavailableError(msg, actual=str(path)) from exc
+
+    def read(self, source: Source) -> bytes:
+        name = source.cutout if source.cutout is not None else source.source_id
+        row = self._row(name)
+        try:
+            # Beyond float32 is infinite, and no number to the decoder.
+            with np.errstate(over="ignore", invalid="ignore"):
+                pixels = np.asarray(self._images[row], np.float32)
+        except _DAMAGE as exc:
+            msg = f"image {row} of {self._name} cannot be read: {exc}"
+            raise CutoutUnavailableError(msg, actual=name) from exc
+        pixels = pixels.reshape([n for n in pixels.shape if n != 1])
+        header = self._header.copy()
+        if "CDELT2" in header:
+            header["CRVAL1"], header["CRVAL2"] = source.ra, source.dec
+            header["CRPIX1"] = (pixels.shape[-1] + 1) / 2
+            header["CRPIX2"] = (pixels.shape[0] + 1) / 2
+        file = io.BytesIO()
+        fits.PrimaryHDU(pixels, header).writeto(file)
+        return file.getvalue()
+
+    def _row(self, name: str) -> int:
+        count = len(self._images)
+        if self._rows is not None:
+            row = self._rows.get(name)
+            if row is None:
+                msg = f"cutout {name!r} is none of the {count} IDs of {self._name}"
+                raise CutoutUnavailableError(msg, actual=name)
+            return row
+        # Not `int`, which takes 1_000 and Arabic digits, nor -1 for the last.
+        if not (name.isascii() and name.isdigit() and int(name) < count):
+            msg = (
+                f"cutout {name!r} is no image of {self._name}, which has no IDs; its "
+                f"images are 0 to {count - 1}"
+            )
+            raise CutoutUnavailableError(msg, actual=name, limit=count - 1)
+        return int(name)
+
+
+def _images(file: Any, wanted: str | None, name: str) -> Any:
+    """The dataset of images, safe to read."""
+    found: dict[str, tuple[int, ...]] = {}
+
+    # Follows neither soft nor external links.
+    def look(path: str, node: Any) -> None:
+        shape = getattr(node, "shape", None)
+        if shape is not None and _is_stack(shape) and node.dtype.kind in "fiu":
+            found[path] = shape
+
+    file.visititems(look)
+    usual = [path for path in found if path.rpartition("/")[2].lower() in _IMAGES]
+    paths = [wanted.strip("/")] if wanted else usual if len(usual) == 1 else list(found)
+    if len(paths) != 1 or paths[0] not in found:
+        shown = ", ".join(f"{path} {shape}" for path, shape in found.items()) or "none"
+        asked = f"{wanted} of {name} is" if wanted else f"{name} does not say which is"
+        msg = (
+            f"{asked}{' no' if wanted else ' the'} dataset of images (N, H, W); there "
+            f"are: {shown}; name one: stack:PATH?images=NAME"
+        )
+        raise CutoutUnavailableError(msg, actual=wanted)
+    images = file[paths[0]]
+    # A stack made by a stranger may point to any file that this process can read.
+    if images.external or images.is_virtual:
+        msg = f"{paths[0]} of {name} keeps its images in other files, which is refused"
+        raise CutoutUnavailableError(msg, actual=paths[0])
+    for what, shape in (("image", images.shape[1:]), ("chunk", images.chunks or (0,))):
+        size = math.prod(shape) * max(4, images.dtype.itemsize)
+        limit = MAX_FILE_BYTES if what == "image" else 4 * _CHUNK_CACHE_BYTES
+        if size > limit:
+            msg = f"an {what} of {name} has {size} bytes; at most {limit}"
+            raise CutoutUnavailableError(msg, limit=limit, actual=size)
+    return images
+
+
+def _is_stack(shape: tuple[int, ...]) -> bool:
+    """Whether each entry along the first axis is an image, degenerate axes aside."""
+    return len(shape) > 2 and len([n for n in shape[1:] if n != 1]) == 2  # noqa: PLR2004
+
+
+def _rows(
+    file: Any, images: Any, wanted: str | None, name: str
+) -> Mapping[str, int] | None:
+    """Row of each ID; None when there are no IDs."""
+    group = images.parent
+    usual = [f"{group.name.rstrip('/')}/{key}" for key in group if key.lower() in _IDS]
+    for path in [wanted] if wanted else usual:
+        ids = file[path]
+        if ids.file.filename != file.filename or ids.external or ids.is_virtual:
+            msg = f"{path} of {name} keeps its IDs in another file, which is refused"
+            raise CutoutUnavailableError(msg, actual=path)
+        if ids.shape != images.shape[:1]:
+            msg = f"{path} of {name} has {ids.shape} IDs for {len(images)} images"
+            raise CutoutUnavailableError(msg, actual=path)
+        texts = [_text(value) for value in ids[:].tolist()]
+        rows = {text: row for row, text in enumerate(texts)}
+        if len(rows) < len(texts):
+            msg = f"{path} of {name} has {len(texts) - len(rows)} IDs more than once"
+            raise CutoutUnavailableError(msg, actual=path)
+        return rows
+    return None
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _header(attributes: Mapping[str, Any]) -> fits.Header:
+    """What the attributes tell, as FITS has it; the position is each source's."""
+    header = fits.Header()
+    scale = attributes.get("pixel_scale_arcsec")
+    if scale is not None:
+        degrees: NDArray[np.float64] = np.asarray(scale, np.float64).ravel() / 3600
+        if degrees.size != 1 or not (np.isfinite(degrees[0]) and degrees[0] > 0):
+            msg = f"pixel_scale_arcsec is {scale}; it must be one positive number"
+            raise ValueError(msg)
+        header["CTYPE1"], header["CTYPE2"] = "RA---TAN", "DEC--TAN"
+        header["CDELT1"], header["CDELT2"] = -float(degrees[0]), float(degrees[0])
+        header["RADESYS"] = "ICRS"
+    for keyword in _KEYWORDS:
+        value = attributes.get(keyword, attributes.get(keyword.lower()))
+        if value is not None:
+            header[keyword] = (
+                _text(value) if keyword == "BUNIT" else float(np.ravel(value)[0])
+            )
+    return header

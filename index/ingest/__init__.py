@@ -1,0 +1,1 @@
+"""Published catalogues: how they are got, and what their columns mean."""

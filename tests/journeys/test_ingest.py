@@ -1,0 +1,44 @@
+"""From a record of Zenodo and a public archive's cutouts to answers."""
+
+import json
+from pathlib import Path
+from urllib.parse import urlencode
+
+from archives import serve_archive
+from commands import run_twinjet
+from rgz import keep_record
+
+from twinjet.index.ingest.rgz import FILE
+
+
+def test_a_release_becomes_an_index_with_one_command(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with serve_archive() as archive:
+        keep_record(archive, FILE)
+        options = {
+            "cache": tmp_path / "cache",
+            "url": f"{archive.url}/firstcutout",
+            "rate_per_s": 1000,
+        }
+        ingest = ["ingest", "rgz-dr1", "--zenodo", f"{archive.url}/api", "--record", 7]
+        ingest += ["--cutouts", f"first:?{urlencode(options)}", "--json"]
+        report = json.loads(run_twinjet(*ingest, home=home))
+        assert report["published"]
+        # Five rows: two are one source, one has no place on the sky.
+        assert report["count"] == 3
+        assert [p["source_id"] for p in report["problems"]] == ["5"]
+        asked = archive.paths
+        assert asked.count("/firstcutout") == 3
+        again = json.loads(run_twinjet(*ingest, home=home))
+        assert (again["published"], again["reused"]) == (False, 3)
+        assert archive.paths[len(asked) :] == ["/api/records/7"]
+    # Searched without the archive.
+    found = run_twinjet("search", "RGZ_J000000.2+014816", "--json", home=home)
+    neighbours = json.loads(found)
+    assert {n["source_id"] for n in neighbours} == {
+        "RGZ_J100000.0+200000",
+        "RGZ_J100000.0+200000 (CatID 4)",
+    }
+    assert {n["n_classifications"] for n in neighbours} == {1}
+    table = run_twinjet("sources", home=home)
+    assert "RGZ_J100000.0+200000 (CatID 4)" in table

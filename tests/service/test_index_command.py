@@ -1,0 +1,138 @@
+"""``twinjet index`` of all that holds cutouts, and what it says when it cannot."""
+
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.wcs import WCS
+from click.testing import CliRunner, Result
+from skies import double_source, header_at, small_encoder, write_sky
+
+from twinjet.index.cutouts.open import open_provider
+from twinjet.index.source import Source
+from twinjet.service.cli import cli
+
+COUNT = 4
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("encoder")
+    small_encoder(views=1).save(folder)
+    return folder / "small.json"
+
+
+@pytest.fixture
+def run(tmp_path: Path, card: Path, monkeypatch: pytest.MonkeyPatch) -> "Runner":
+    monkeypatch.setenv("TWINJET_ENCODER", str(card))
+    monkeypatch.setenv("TWINJET_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    write_sky(tmp_path / "sky", COUNT)
+    return Runner()
+
+
+class Runner:
+    """Runs the command; its arguments are paths within the test's folder."""
+
+    def __call__(self, *arguments: object) -> Result:
+        return CliRunner().invoke(cli, ["index", *map(str, arguments), "--json"])
+
+    def cutouts(self, *arguments: object, reused: int = 0) -> str:
+        """Where the manifest of what was published says that the cutouts are."""
+        result = self(*arguments)
+        assert result.exit_code == 0, result.output
+        report = json.loads(result.stdout)
+        assert (report["count"], report["problems"]) == (COUNT, [])
+        assert report["reused"] == reused
+        path = Path("home/generations") / f"g{report['number']:06d}" / "manifest.json"
+        cutouts: str = json.loads(path.read_text())["cutouts"]
+        return cutouts
+
+
+def test_archives_of_a_folder_take_its_place_and_its_embeddings(
+    run: Runner, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile("sky.zip", "w") as archive:
+        for file in Path("sky").iterdir():
+            archive.write(file, file.name)
+    with tarfile.open("packed.tar", "w") as tar:
+        tar.add("sky")
+    assert run.cutouts("sky") == str(tmp_path / "sky")
+    for name in ("sky.zip", "packed.tar", "packed.tar"):
+        assert run.cutouts(name, reused=COUNT) == str(tmp_path / name)
+
+
+def test_a_mosaic_is_cut_by_its_catalogue(run: Runner, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    header = header_at(10, 20, 400)
+    pixels = np.block([[double_source(rng, size=200) for _ in "ab"] for _ in "ab"])
+    Path("tiles").mkdir()
+    fits.PrimaryHDU(pixels, header).writeto("tiles/a.fits")
+    lines = ["source_id,ra,dec"]
+    for number, (x, y) in enumerate([(100, 100), (300, 100), (100, 300), (300, 300)]):
+        sky = WCS(header).pixel_to_world(x, y)
+        lines.append(f"s{number},{sky.ra.deg},{sky.dec.deg}")
+    Path("list.csv").write_text("\n".join(lines))
+    arguments = ("tiles", "--mosaic", "--cutout-size", 200)
+    refused = run(*arguments)
+    assert (refused.exit_code, "add --catalogue" in refused.stderr) == (2, True)
+    location = run.cutouts(*arguments, "--catalogue", "list.csv")
+    assert location == f"mosaic:{tmp_path}/tiles?size_arcsec=200"
+    ra, dec = (float(value) for value in lines[1].split(",")[1:])
+    assert open_provider(location).read(Source("s0", ra, dec))
+    Path("list.csv").rename("tiles/catalogue.csv")
+    assert run.cutouts(*arguments, reused=COUNT) == location
+
+
+def test_a_stack_needs_a_catalogue(run: Runner, tmp_path: Path) -> None:
+    import h5py  # noqa: PLC0415 - as the stack itself
+
+    rng = np.random.default_rng(0)
+    with h5py.File("s.h5", "w") as file:
+        file["a"] = np.stack([double_source(rng) for _ in range(COUNT)])
+        file["b"] = file["a"][:] * 2
+        file.attrs["pixel_scale_arcsec"] = 1.8
+    refused = run("s.h5")
+    assert (refused.exit_code, "add --catalogue" in refused.stderr) == (2, True)
+    lines = ["source_id,ra,dec,cutout", *(f"s{i},1{i},2{i},{i}" for i in range(COUNT))]
+    Path("list.csv").write_text("\n".join(lines))
+    location = f"stack:{tmp_path / 's.h5'}?images=b"
+    assert run.cutouts(location, "--catalogue", "list.csv") == location
+    unclear = run("s.h5", "--catalogue", "list.csv")
+    assert unclear.exit_code == 1
+    assert "does not say which" in str(unclear.exception)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("nothing",), "'nothing' does not exist"),
+        (("nothing", "--mosaic"), "'nothing' does not exist"),
+        (("sky", "--cutout-size", 100), "add --mosaic"),
+        (("sky", "--mosaic", "--cutout-size", 0), "0"),
+    ],
+)
+def test_what_makes_no_sense_is_a_usage_error(
+    run: Runner, arguments: tuple[object, ...], words: str
+) -> None:
+    result = run(*arguments)
+    assert (result.exit_code, words in result.stderr) == (2, True), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("gopher:/sky", "--catalogue", "sky/catalogue.csv"), "not one of"),
+        (("sky/T000.fits",), "mosaic:"),
+    ],
+)
+def test_what_is_no_place_of_cutouts_is_said(
+    run: Runner, arguments: tuple[object, ...], words: str
+) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert words in str(result.exception)
