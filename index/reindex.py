@@ -102,6 +102,8 @@ def build(
         More cutouts than `max_failed_fraction` could not be embedded.
     GenerationDamagedError
         What was written could not be read back.
+    CutoutLocationError
+        The folder of fetched cutouts cannot be used.
     """
     with home.building():
         _clear_leftovers(home, store)

@@ -126,7 +126,9 @@ class Encoder:
         """
         features = self.features(images, invariant=invariant) - self.mean
         if self._head is not None:
-            features = features @ self._head
+            # One at a time: a product of many rows rounds otherwise than that of one,
+            # and an upload must get the very vector that the index has of it.
+            features = torch.stack([row @ self._head for row in features])
         vectors = torch.nn.functional.normalize(features, dim=1)
         return vectors.cpu().numpy().astype(np.float32, copy=False)
 
@@ -202,7 +204,8 @@ def load_encoder(path: Path, *, device: str = "cpu") -> Encoder:
     mean, head = tensors.pop("mean"), tensors.pop("head", None)
     _fill(backbone, tensors, path)
     wide = backbone.dimension if head is None else head.shape[1]
-    if wide != card.dimension:
+    fits = head is None or head.shape[0] == backbone.dimension
+    if wide != card.dimension or not fits:
         msg = f"the weights beside {path} make {wide} numbers, not the card's"
         raise EncoderFileError(msg, limit=card.dimension, actual=wide)
     return Encoder(card, backbone, mean=mean, head=head, device=device)

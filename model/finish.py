@@ -108,7 +108,6 @@ def _with_head(
     folds, November 2026).
     """
     rows, kinds = of_known_kind(data, preset)
-    rows, kinds = rows[:_HEAD_ON], kinds[:_HEAD_ON]
 
     def features(
         rows: NDArray[np.int64], views: Augmentation | None = None
@@ -127,11 +126,14 @@ def _with_head(
 def of_known_kind(
     data: TrainingSet, preset: Preset
 ) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
-    """Rows that a head may be fitted to, and their kinds."""
+    """Rows that a head is fitted to, and their kinds; the first so many.
+
+    Simulated sources have no order; of real ones there are fewer.
+    """
     simulated = data.origins == SIMULATED
     of_these = simulated if preset.head_of == "simulated" else ~simulated
     kinds = np.array([*data.kind_names, ""])[data.kinds]  # UNKNOWN is the last
-    rows = np.flatnonzero(of_these & ~np.isin(kinds, _NO_KIND))
+    rows = np.flatnonzero(of_these & ~np.isin(kinds, _NO_KIND))[:_HEAD_ON]
     return rows, kinds[rows]
 
 

@@ -26,8 +26,9 @@ class MetricHead:
     """
 
     shrinkage: float
-    """Of the covariance within kinds towards the unit matrix, 0 to 1: the less the
-    kinds resemble what is asked about, the more."""
+    """Of the covariances, that within kinds and that of all, towards their mean
+    variance in every direction, 0 to 1: the less the kinds resemble what is asked
+    about, the more. Without it the directions are Fisher's."""
     rest: float
     """Length of the features beside that of the directions."""
 

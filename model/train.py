@@ -85,12 +85,13 @@ def train(
     ------
     DatasetError
         Fewer images than a batch, images of another size, a batch that the processes
-        cannot share, or fewer than two kinds for a head.
+        cannot share, fewer than two kinds for a head, or nothing to be learned
+        and no encoder to start from.
     EncoderFileError
         The encoder to start from is damaged or of another backbone.
     """
     rank = rank or Rank(0, 1, "cpu")
-    _check(preset, data, rank)
+    _check(preset, data, rank, start)
     folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(seed)
     learner = _learner(preset, start, rank).train()
@@ -101,7 +102,7 @@ def train(
     steps = preset.images // preset.batch
     checkpoint = folder / "checkpoint.safetensors"
     done = 0
-    if checkpoint.exists():
+    if checkpoint.exists() and steps:
         done, scale = load_checkpoint(checkpoint, module=learner, optimizer=optimizer)
         scaler.load_state_dict(scale if scaler.is_enabled() else {})
     run = _Run(
@@ -143,7 +144,7 @@ def train(
     return encoder
 
 
-def _check(preset: Preset, data: TrainingSet, rank: Rank) -> None:
+def _check(preset: Preset, data: TrainingSet, rank: Rank, start: Path | None) -> None:
     side = preset.preprocess.size_px + 2 * margin_for(preset.preprocess.size_px)
     if len(data) < preset.batch or data.images.shape[1:] != (side, side):
         msg = (
@@ -154,6 +155,12 @@ def _check(preset: Preset, data: TrainingSet, rank: Rank) -> None:
     if preset.batch % rank.count:
         msg = f"{rank.count} processes cannot share batches of {preset.batch}"
         raise DatasetError(msg, limit=preset.batch, actual=rank.count)
+    if preset.images < preset.batch and start is None:
+        msg = (
+            f"{preset.images} images are less than a batch of {preset.batch}: nothing "
+            "would be learned, and there is no encoder to start from"
+        )
+        raise DatasetError(msg, limit=preset.batch, actual=preset.images)
     if preset.head is not None:
         large_kinds(of_known_kind(data, preset)[1])  # now, not after hours
 

@@ -54,11 +54,15 @@ class Served:
         """What was published."""
         return self.searcher.generation.manifest
 
+    def has_cutout(self, source: Source) -> bool:
+        """Whether there should be pixels of a source."""
+        return source.cutout is not None or not self.provider.by_name
+
     def field_of(self, source: Source) -> float | None:
         """Side on the sky of a source's picture; None where its scale is unknown."""
-        known = source.cutout is not None and (
-            self.manifest.pixel_scale_arcsec is not None
-            or not source.cutout.lower().endswith(_PICTURES)
+        picture = (source.cutout or "").lower().endswith(_PICTURES)
+        known = self.has_cutout(source) and (
+            self.manifest.pixel_scale_arcsec is not None or not picture
         )
         return self.field_arcsec if known else None
 
@@ -156,7 +160,7 @@ class Resources:
             self._served = Served(
                 generation=current,
                 searcher=Searcher(opened, self.store),
-                provider=open_provider(opened.manifest.cutouts),
+                provider=open_provider(opened.manifest.cutouts, fetch=False),
                 field_arcsec=self.field_arcsec,
             )
             self.trouble = None

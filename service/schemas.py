@@ -23,16 +23,15 @@ class Links(BaseModel):
     cutout_png: str | None
 
     @classmethod
-    def of(cls, source: Source, root: str) -> Self:
+    def of(cls, source: Source, root: str, *, cutout: bool) -> Self:
         """Links of a source; `root` is the service's path prefix."""
         name = quote(source.source_id, safe="")
         here = f"{root}/sources/{name}"
-        there = source.cutout is not None
         return cls(
             self=here,
             similar=f"{root}/similar/{name}",
-            cutout_fits=f"{here}/cutout.fits" if there else None,
-            cutout_png=f"{here}/cutout.png" if there else None,
+            cutout_fits=f"{here}/cutout.fits" if cutout else None,
+            cutout_png=f"{here}/cutout.png" if cutout else None,
         )
 
 
@@ -102,7 +101,9 @@ class NeighbourOut(BaseModel):
     links: Links
 
     @classmethod
-    def of(cls, neighbour: Neighbour, root: str, field: float | None) -> Self:
+    def of(
+        cls, neighbour: Neighbour, root: str, field: float | None, *, cutout: bool
+    ) -> Self:
         """On the wire."""
         return cls(
             rank=neighbour.rank,
@@ -110,7 +111,7 @@ class NeighbourOut(BaseModel):
             percentile=neighbour.percentile,
             field_arcsec=field,
             source=SourceOut.of(neighbour.source),
-            links=Links.of(neighbour.source, root),
+            links=Links.of(neighbour.source, root, cutout=cutout),
         )
 
 

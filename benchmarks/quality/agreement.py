@@ -29,15 +29,15 @@ def agreement(four: LabelledFolder, mirabest: LabelledFolder) -> dict[str, Any]:
     there = _places(mirabest.rows)
     nearest, separation, _ = here.match_to_catalog_sky(there)
     pairs = [
-        (rows[n]["morphology"], _class(mirabest.rows[nearest[n]]), rows[n]["origin"])
+        (rows[n]["morphology"], _class(mirabest.rows[nearest[n]]))
         for n in np.flatnonzero(separation < _SAME_ARCSEC * u.arcsec)
     ]
     confusion: dict[str, dict[str, int]] = {}
-    for ours, theirs, _ in pairs:
+    for ours, theirs in pairs:
         line = confusion.setdefault(ours, {})
         line[theirs] = line.get(theirs, 0) + 1
     return {
-        "agree": mean_of([float(ours == theirs) for ours, theirs, _ in pairs]),
+        "agree": mean_of([float(ours == theirs) for ours, theirs in pairs]),
         "confusion": {k: dict(sorted(v.items())) for k, v in sorted(confusion.items())},
     }
 

@@ -393,13 +393,16 @@ def write_table(runs: Path) -> None:
         key=lambda row: (order.get(row["recipe"], 99), row["images_seen"]),
     )
     RESULTS.mkdir(exist_ok=True)
-    with (RESULTS / "recipes.csv").open("w", encoding="utf-8", newline="") as file:
+    # Whole or not at all: the table is the only store of earlier rows.
+    half_done = RESULTS / f"recipes.{os.getpid()}.tmp"
+    with half_done.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         bounds = [m + end for m in _MEASURES for end in _ENDS.values()]
         writer.writerow([*_PLAIN, *bounds, "hypothesis"])
         for row in rows:
             values = [row[m][k] for m in _MEASURES for k in _ENDS]
             writer.writerow([*(row[p] for p in _PLAIN), *values, row["hypothesis"]])
+    half_done.replace(RESULTS / "recipes.csv")
     plot_curve([row for row in rows if row["recipe"] == SHIPPED])
     heads = ["recipe", "images", "s", "FR linear error %", "FR mAP"]
     heads += ["four-class linear error %", "four-class mAP", "four-class P@10"]

@@ -26,7 +26,8 @@ _SIZES = re.compile(rb"(BITPIX|NAXIS\d*|PCOUNT|GCOUNT) *= *(-?\d{1,18})\b")
 # Pages that say that the sky there was not observed. Others are taken for trouble:
 # a wrong guess then costs a request a run, not a source.
 _NOT_OBSERVED = re.compile(
-    r"\bno (image|data|map|coverage|overlap|pixel|field|match)s?\b"
+    r"\bno (image|data|map|coverage|overlap|pixel|field)s? "
+    r"((was|were|is|are) )?(here|there|at|found|exists?|for (this|that|the) (position|region|field|coordinates?)|cover|in (this|the)|available (at|for|in) )"  # noqa: E501 - one group
     r"|\b(not|never) (been )?(cover|observ|imag)ed\b|\b(does|do) not (cover|overlap)\b"
     r"|\bnot (in|within|inside) (the|this|any) (survey|catalog|field|area|image|region)"
     r"|\boutside (of )?(the|this|our|survey|coverage)\b|\b0 images\b",

@@ -78,6 +78,11 @@ class ArchiveProvider:
         """Path of the archive."""
         return str(self._path)
 
+    @property
+    def by_name(self) -> bool:
+        """Files are known by their names alone."""
+        return True
+
     def read(self, source: Source) -> bytes:
         """Bytes of a member, one more than the decoder takes where it is larger.
 

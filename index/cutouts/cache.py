@@ -85,6 +85,10 @@ class CutoutCache:
             raise NoCoverageError(msg)
         return entry
 
+    def has(self, key: str) -> bool:
+        """Whether there is an answer for a key that still holds."""
+        return self._read(self._folder / key[:2] / key) is not None
+
     def _read(self, path: Path) -> Entry | None:
         """What is there and still holds; None when it is absent, damaged or old."""
         try:

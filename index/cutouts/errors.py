@@ -23,8 +23,13 @@ class ArchiveTroubleError(CutoutUnavailableError):
         Host and what is wrong with it, in plain words.
     again
         Whether asking again within seconds may help.
+    refused
+        Whether a status says so: the next source will hardly fare better.
     """
 
-    def __init__(self, message: str, *, again: bool = False) -> None:
+    def __init__(
+        self, message: str, *, again: bool = False, refused: bool = False
+    ) -> None:
         super().__init__(message)
         self.again = again
+        self.refused = refused

@@ -16,9 +16,9 @@ from twinjet.model.decode import MAX_FILE_BYTES
 # Those that pass by themselves (RFC 9110, section 15).
 _AGAIN = frozenset({429, 500, 502, 503, 504})
 
-# The request can never be answered otherwise. SODA 1.0, section 4.2, has 204 for a
-# cutout without pixels.
-_NEVER = frozenset({204, 400, 404, 410, 422})
+# SODA 1.0, section 4.2: a cutout without pixels. A service that has moved or is broken
+# says 404, 400 or 410 of every source, so these are no refusal of one.
+_NO_PIXELS = 204
 
 _MAX_REDIRECTS = 5
 
@@ -142,9 +142,9 @@ class Exchange:
         if status in _AGAIN:
             wait_s = _retry_after_s(response.headers.get("Retry-After"))
             gate_of(response.url.netloc.decode()).close_for(wait_s, msg)
-        if status in _NEVER:
+        if status == _NO_PIXELS:
             raise NoCoverageError(msg)
-        raise ArchiveTroubleError(msg, again=status in _AGAIN)
+        raise ArchiveTroubleError(msg, again=status in _AGAIN, refused=True)
 
     def check_way(self, archive: httpx.URL, target: httpx.URL) -> None:
         """Refuse to be sent to a host nobody named, or off an encrypted way.

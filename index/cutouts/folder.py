@@ -25,6 +25,11 @@ class FolderProvider:
         """Path of the folder."""
         return str(self._root)
 
+    @property
+    def by_name(self) -> bool:
+        """Files are known by their names alone."""
+        return True
+
     def read(self, source: Source) -> bytes:
         """Bytes of a file below the folder.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from twinjet.index.cutouts.opened import Opened
 from twinjet.index.cutouts.paths import quoted_path
-from twinjet.index.cutouts.tile import Tile, open_tile
+from twinjet.index.cutouts.tile import Tile, TileChangedError, open_tile
 from twinjet.index.errors import CutoutLocationError, CutoutUnavailableError
 from twinjet.index.sky import unit_vectors
 from twinjet.index.source import Source
@@ -65,6 +65,11 @@ class MosaicProvider:
         size = f"{self._size_arcsec!r}".removesuffix(".0")
         return f"mosaic:{quoted_path(self._path)}?size_arcsec={size}"
 
+    @property
+    def by_name(self) -> bool:
+        """Sources are cut out by their positions."""
+        return False
+
     def read(self, source: Source) -> bytes:
         """FITS of the pixels about a source's position; NaN beyond the tile's edge.
 
@@ -74,6 +79,14 @@ class MosaicProvider:
             No tile can be used, the source is on none of them or only on blank
             pixels, or the cutout would be larger than the decoder takes.
         """
+        try:
+            return self._cut(source)
+        except TileChangedError:
+            # A survey's new version, written in place: its header must be read again.
+            self._tiles.forget()
+            return self._cut(source)
+
+    def _cut(self, source: Source) -> bytes:
         best: tuple[Tile, _Box, NDArray[np.float32]] | None = None
         most = 0
         tiles = self._tiles.get()

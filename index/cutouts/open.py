@@ -19,7 +19,7 @@ from twinjet.index.cutouts.stack import STACK_ENDINGS, StackProvider
 from twinjet.index.errors import CutoutLocationError
 
 
-def open_provider(location: str) -> CutoutProvider:
+def open_provider(location: str, *, fetch: bool = True) -> CutoutProvider:
     """Make the provider that has this location.
 
     Nothing is read yet: where pixels have gone, searches are still answered.
@@ -32,6 +32,9 @@ def open_provider(location: str) -> CutoutProvider:
         ``stack:PATH?images=NAME&ids=NAME`` for datasets of an HDF5 file; a public
         archive as `twinjet.index.cutouts.remote_settings` writes it, such as
         ``first:?cache=PATH``.
+    fetch
+        False has only what was fetched before of a public archive: a service must
+        not wait for another one.
 
     Raises
     ------
@@ -42,7 +45,10 @@ def open_provider(location: str) -> CutoutProvider:
     if kind is None:
         return _of_path(Path(rest))
     if is_remote(location):
-        return open_remote(location)
+        return open_remote(location, fetch=fetch)
+    if kind in ARCHIVES:
+        msg = f"{location!r} is no location: write {kind}:?cache=FOLDER"
+        raise CutoutLocationError(msg, actual=location)
     make = _KINDS.get(kind)
     if make is None:
         msg = (

@@ -34,6 +34,11 @@ class Opened(Generic[T]):
         self._value: T | None = None
         self._fault: str | None = None
 
+    def forget(self) -> None:
+        """Open anew next time: something within has changed."""
+        with self._lock:
+            self._state = None
+
     def get(self) -> T:
         """The value, shared by all threads.
 

@@ -124,7 +124,7 @@ class PoliteClient:
         try:
             result = read(self._exchange.body(request), request.url.host)
         except ArchiveTroubleError as exc:
-            if exc.again:
+            if exc.again or exc.refused:
                 gate.note(failed=True)
             raise
         except NoCoverageError:

@@ -12,6 +12,10 @@ class CutoutProvider(Protocol):
     def location(self) -> str:
         """Where it is: what `open_provider` makes the same provider from."""
 
+    @property
+    def by_name(self) -> bool:
+        """Whether a source has a cutout only where its catalogue names one."""
+
     def read(self, source: Source) -> bytes:
         """File of a source's cutout: FITS in any encoding, PNG or JPEG.
 

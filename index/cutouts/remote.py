@@ -16,7 +16,7 @@ from twinjet.index.cutouts.remote_settings import (
     read_location,
     write_location,
 )
-from twinjet.index.errors import CutoutUnavailableError
+from twinjet.index.errors import CutoutLocationError, CutoutUnavailableError
 from twinjet.index.source import Source
 
 # Positions in one such step share a cutout: hundredths of an arcsecond.
@@ -43,10 +43,13 @@ class RemoteProvider:
     ----------
     settings
         What its location says.
+    fetch
+        False never asks the archive, only the cache.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, fetch: bool = True) -> None:
         self._settings = settings
+        self._fetch = fetch
         self._cache = CutoutCache(settings.cache, expiry_days=settings.expiry_days)
 
     @cached_property
@@ -58,6 +61,11 @@ class RemoteProvider:
     def location(self) -> str:
         """What `open_remote` makes the same provider from."""
         return write_location(self._settings)
+
+    @property
+    def by_name(self) -> bool:
+        """Sources are asked for by their positions."""
+        return False
 
     def read(self, source: Source) -> bytes:
         """Bytes as the archive sent them; fetched when they are not there yet.
@@ -86,7 +94,7 @@ class RemoteProvider:
 
         Raises
         ------
-        OSError
+        CutoutLocationError
             The folder cannot be used: no source's fault, and the end of a run.
         """
 
@@ -95,6 +103,9 @@ class RemoteProvider:
                 return self._entry(source).digest
             except CutoutUnavailableError as exc:
                 return exc
+            except OSError as exc:
+                msg = f"the folder of fetched cutouts cannot be used: {exc}"
+                raise CutoutLocationError(msg, parameter="cache") from exc
 
         return in_order(outcome, sources, threads=self._settings.concurrency)
 
@@ -112,6 +123,12 @@ class RemoteProvider:
         dec = round(source.dec * _STEPS_PER_DEGREE)
         about = [type(self._settings).__name__, self._settings.pixels(), ra, dec]
         key = sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
+        if not self._fetch and not self._cache.has(key):
+            msg = (
+                f"the cutout of {source.source_id} is no longer in "
+                f"{self._settings.cache}; indexing again fetches it"
+            )
+            raise CutoutUnavailableError(msg, actual=source.source_id)
         return self._cache.entry(
             key,
             lambda: self._archive.fetch(
@@ -120,7 +137,7 @@ class RemoteProvider:
         )
 
 
-def open_remote(location: str) -> RemoteProvider:
+def open_remote(location: str, *, fetch: bool = True) -> RemoteProvider:
     """Make the provider that has this location; nothing is asked or written yet.
 
     Raises
@@ -128,7 +145,7 @@ def open_remote(location: str) -> RemoteProvider:
     CutoutLocationError
         It is none.
     """
-    return RemoteProvider(read_location(location))
+    return RemoteProvider(read_location(location), fetch=fetch)
 
 
 def _archive(settings: Settings) -> Archive:

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from twinjet.index.errors import CutoutLocationError
 
-_Url = Annotated[str, Field(pattern=r"^https?://[^/?#@\s]+[^\s#]*$", max_length=2000)]
+_Url = Annotated[
+    str, Field(pattern=r"^https?://[^/?#@\s]+([/?][^\s#]*)?$", max_length=2000)
+]
 _Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from twinjet.index.cutouts.opened import Opened
 from twinjet.index.cutouts.paths import quoted_path
 from twinjet.index.errors import CutoutUnavailableError
-from twinjet.index.source import Source
+from twinjet.index.source import Source, cutout_name
 from twinjet.model.decode import MAX_FILE_BYTES
 
 STACK_ENDINGS = (".h5", ".hdf5", ".hdf")
@@ -39,11 +39,11 @@ class StackProvider:
     """Images of an HDF5 dataset, as FITS.
 
     A source's ``cutout`` (its ID where the catalogue names none) is looked up in a
-    dataset of IDs when there is one beside the images, and is the number of the
-    image, from 0, when there is none. The attribute ``pixel_scale_arcsec`` of the
-    dataset or the file gives the image a WCS with the source at its centre, rows
-    upwards to the north; ``BUNIT``, ``BMAJ``, ``BMIN`` and ``BPA`` (degrees) go to its
-    header.
+    dataset of IDs when there is one beside the images; when there is none, ``cutout``
+    is the number of the image, from 0, and must be given. The attribute
+    ``pixel_scale_arcsec`` of the dataset or the file gives the image a WCS with the
+    source at its centre, rows upwards to the north; ``BUNIT``, ``BMAJ``, ``BMIN`` and
+    ``BPA`` (degrees) go to its header.
 
     Parameters
     ----------
@@ -72,6 +72,11 @@ class StackProvider:
         if not self._chosen:
             return str(self._path)
         return f"stack:{quoted_path(self._path)}?{urlencode(self._chosen)}"
+
+    @property
+    def by_name(self) -> bool:
+        """Sources are looked up by their own IDs, where there are IDs."""
+        return False
 
     def read(self, source: Source) -> bytes:
         """FITS of one image, float32.
@@ -110,7 +115,11 @@ class _Stack:
             raise CutoutUnavailableError(msg, actual=str(path)) from exc
 
     def read(self, source: Source) -> bytes:
-        name = source.cutout if source.cutout is not None else source.source_id
+        if source.cutout is None and self._rows is not None:
+            name = source.source_id
+        else:
+            # Without IDs a catalogue numbered from 1 would get its neighbours' images.
+            name = cutout_name(source)
         row = self._row(name)
         try:
             # Beyond float32 is infinite, and no number to the decoder.

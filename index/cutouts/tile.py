@@ -36,6 +36,10 @@ _BULGE = 1.05
 _WHOLE_SKY_DEG = 60.0
 
 
+class TileChangedError(CutoutUnavailableError):
+    """A tile is another than when its header was read."""
+
+
 @dataclass(frozen=True, eq=False)
 class Tile:
     """An image on disk and what of its header a cutout needs."""
@@ -73,7 +77,9 @@ class Tile:
         Raises
         ------
         CutoutUnavailableError
-            The tile is absent, or is not what it was.
+            The tile is absent.
+        TileChangedError
+            It is not what it was.
         """
         rows, columns = self.shape
         found = np.full((height, width), np.nan, np.float32)
@@ -83,7 +89,7 @@ class Tile:
                 stat = os.fstat(file.fileno())
                 if (stat.st_size, stat.st_mtime_ns) != self._state:
                     msg = f"tile {self.name} has changed since its header was read"
-                    raise CutoutUnavailableError(msg, actual=self.name)
+                    raise TileChangedError(msg, actual=self.name)
                 for y in range(max(0, bottom), min(rows, bottom + height)):
                     place = (y * columns + first) * self._type.itemsize
                     size = (last - first) * self._type.itemsize

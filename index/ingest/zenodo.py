@@ -12,8 +12,6 @@ from twinjet.index.cutouts.polite import PoliteClient
 from twinjet.index.durable import publish_file
 from twinjet.index.errors import CatalogueError, CutoutUnavailableError
 
-ZENODO_API = "https://zenodo.org/api"
-
 # Kept in memory until its checksum is right. Tables of 10^5 sources have 8 MB.
 MAX_FILE_BYTES = 256 * 2**20
 
@@ -29,10 +27,10 @@ def download(
     folder: Path,
     *,
     md5sum: str | None = None,
-    api: str = ZENODO_API,
+    api: str,
     politeness: Politeness = _POLITENESS,
 ) -> Path:
-    """Download a file of a record; nothing is asked when it is there already.
+    """Download a file of a record, if it is not there already.
 
     Parameters
     ----------
@@ -43,8 +41,8 @@ def download(
     folder
         Where it goes.
     md5sum
-        That it must have, in hexadecimal; the one the record says when None. A record
-        may get new files, and then this is what tells.
+        That it must have, in hexadecimal: nothing is asked when a file with it is
+        there. When None the record is asked what it should be.
     api
         URL of the service.
     politeness

@@ -166,16 +166,27 @@ def _provider(
     cutouts: str, *, mosaic: bool, size_arcsec: float | None
 ) -> CutoutProvider:
     """The provider of what was given on the command line."""
+    if not cutouts.strip():
+        msg = "it is empty; name a folder, an archive or another place of cutouts."
+        raise click.BadParameter(msg, param_hint="'CUTOUTS'")
+    if not mosaic and split_kind(cutouts)[0] is not None:
+        _only_mosaic(size_arcsec)
+        return open_provider(cutouts)
     path = Path(cutouts)
-    if size_arcsec is not None and not mosaic:
-        msg = "--cutout-size is the size of what --mosaic cuts out: add --mosaic"
-        raise click.UsageError(msg)
-    if not path.exists() and (mosaic or split_kind(cutouts)[0] is None):
+    if not mosaic:
+        _only_mosaic(size_arcsec)
+    if not path.exists():
         msg = f"{cutouts!r} does not exist."
         raise click.BadParameter(msg, param_hint="'CUTOUTS'")
     if mosaic:
         return MosaicProvider(path, size_arcsec=size_arcsec or SIZE_ARCSEC)
-    return open_provider(str(path.absolute()) if path.exists() else cutouts)
+    return open_provider(str(path.absolute()))
+
+
+def _only_mosaic(size_arcsec: float | None) -> None:
+    if size_arcsec is not None:
+        msg = "--cutout-size is the size of what --mosaic cuts out: add --mosaic"
+        raise click.UsageError(msg)
 
 
 def _catalogue(
@@ -189,7 +200,8 @@ def _catalogue(
         return catalogue_of_folder(path, mapping=pairs)
     if isinstance(provider, ArchiveProvider):
         return catalogue_of_archive(provider, mapping=pairs)
-    found = find_catalogue(path)
+    kind = split_kind(cutouts)[0]
+    found = None if kind is not None else find_catalogue(path)
     if found is None:
         msg = f"{cutouts} does not say which sources there are: add --catalogue"
         raise click.UsageError(msg)

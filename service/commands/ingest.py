@@ -7,11 +7,10 @@ import click
 from twinjet.index.cutouts.open import open_provider
 from twinjet.index.cutouts.remote_settings import FirstSettings, write_location
 from twinjet.index.errors import CatalogueError
+from twinjet.index.ingest.rgz import ZENODO_API, download_rgz, read_rgz
 from twinjet.index.reindex import MAX_FAILED_FRACTION
 from twinjet.service.commands.index import report_build, run_build
 from twinjet.service.commands.options import HOME, JSON, config_of, errors
-
-ZENODO = "https://zenodo.org/api"
 
 
 @click.group()
@@ -33,7 +32,9 @@ def ingest() -> None:
     metavar="LOCATION",
     help="Where cutouts come from.  [default: FIRST, kept in the home]",
 )
-@click.option("--zenodo", default=ZENODO, show_default=True, help="API of the record.")
+@click.option(
+    "--zenodo", default=ZENODO_API, show_default=True, help="API of the record."
+)
 @click.option("--record", help="Another record of the same tables, checked by its MD5.")
 @click.option(
     "--max-failed",
@@ -60,19 +61,18 @@ def rgz_dr1(
     moment, the same command goes on where it was. FIRST images are for scholarly,
     educational and private non-commercial use.
     """
-    try:
-        from twinjet.index.ingest.rgz import (  # noqa: PLC0415 - an extra
-            download_rgz,
-            read_rgz,
-        )
-    except ModuleNotFoundError as exc:
-        msg = f"{exc.name} is needed to ask archives: pip install 'twinjet[archives]'"
-        raise CatalogueError(msg) from exc
+    if not zenodo.startswith(("https://", "http://")):
+        msg = f"{zenodo!r} is no URL of an API such as {ZENODO_API}"
+        raise click.BadParameter(msg, param_hint="--zenodo")
     config = config_of(home)
     if tables is None:
         errors.print("the tables of the release")
         folder = config.files.path / "catalogues"
-        tables = download_rgz(folder, api=zenodo, record=record)
+        try:
+            tables = download_rgz(folder, api=zenodo, record=record)
+        except ModuleNotFoundError as exc:
+            msg = f"{exc.name} is needed to download: pip install 'twinjet[archives]'"
+            raise CatalogueError(msg) from exc
     catalogue = read_rgz(tables)
     errors.print(
         f"{len(catalogue.sources)} sources, {len(catalogue.problems)} problems"

@@ -84,7 +84,7 @@ def _answer(
         surest[name] = [
             ClassifiedItem(
                 source=SourceOut.of(source),
-                links=Links.of(source, root),
+                links=Links.of(source, root, cutout=served.has_cutout(source)),
                 label=labels.get(source.source_id),
                 confidence=round(float(classified.confidence[row]), 4),
             )

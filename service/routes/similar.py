@@ -162,7 +162,12 @@ def _similar(
         query=query,
         generation=GenerationOut.of(served.manifest, exact=answer.exact),
         neighbours=[
-            NeighbourOut.of(neighbour, root, served.field_of(neighbour.source))
+            NeighbourOut.of(
+                neighbour,
+                root,
+                served.field_of(neighbour.source),
+                cutout=served.has_cutout(neighbour.source),
+            )
             for neighbour in answer.neighbours
         ],
         next=_next_page(request, root, answer),
@@ -183,7 +188,7 @@ def _known(source: Source | None, served: Served, root: str) -> dict[str, Any]:
         return {}
     return {
         "source": SourceOut.of(source),
-        "links": Links.of(source, root),
+        "links": Links.of(source, root, cutout=served.has_cutout(source)),
         "field_arcsec": served.field_of(source),
     }
 

@@ -116,7 +116,9 @@ def cutout_fits(source_id: str, held: ResourcesDep, served: ServedDep) -> Respon
         kind = "application/gzip"
     elif not data.startswith(_FITS_START):
         kind = "image/png" if data.startswith(b"\x89PNG") else "image/jpeg"
-    name = (source.cutout or f"{source.source_id}.fits").rsplit("/", 1)[-1]
+    name = (source.cutout or source.source_id).rsplit("/", 1)[-1]
+    if kind == "application/fits" and ".f" not in name.lower():
+        name += ".fits"
     file_name = "".join(c for c in name if c.isprintable())
     ascii_name = file_name.encode("ascii", "replace").decode().replace('"', "'")
     disposition = f'attachment; filename="{ascii_name}"'
@@ -189,7 +191,7 @@ def _item(
 ) -> SourceItem:
     return SourceItem(
         source=SourceOut.of(source),
-        links=Links.of(source, root),
+        links=Links.of(source, root, cutout=served.has_cutout(source)),
         field_arcsec=served.field_of(source),
         match=match,
         separation_arcsec=separation,

@@ -395,6 +395,13 @@ def test_images_without_ids_go_by_their_number(tmp_path: Path) -> None:
             provider.read(replace(NOBODY, cutout=name))
 
 
+def test_a_number_is_no_guess(tmp_path: Path) -> None:
+    """A catalogue that counts from 1 would get its neighbours' images."""
+    provider = stack_of(tmp_path / "a.h5", images=images())
+    with pytest.raises(CutoutUnavailableError, match="names none"):
+        provider.read(Source("1", 0.0, 0.0))
+
+
 def test_a_source_without_cutout_goes_by_its_id(tmp_path: Path) -> None:
     provider = stack_of(tmp_path / "a.h5", images=images(), id=np.arange(6) * 10)
     cutout = read_cutout(provider.read(Source("50", 0.0, 0.0)))

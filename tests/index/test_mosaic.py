@@ -238,14 +238,17 @@ def test_a_cutout_that_no_decoder_takes_is_refused(tmp_path: Path) -> None:
         cut(tmp_path, 10, 20, 4000 * 1.8)
 
 
-def test_a_tile_rewritten_in_place_is_noticed(tmp_path: Path) -> None:
-    write_tile(tmp_path / "a.fits", 10, 20)
+def test_a_tile_rewritten_in_place_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "a.fits"
+    write_tile(path, 10, 20)
     provider = MosaicProvider(tmp_path)
-    provider.read(Source("it", 10.0, 20.0))
-    with (tmp_path / "a.fits").open("ab") as file:
-        file.write(bytes(2880))
-    with pytest.raises(CutoutUnavailableError, match="has changed"):
-        provider.read(Source("it", 10.0, 20.0))
+    here = Source("it", 10.0, 20.0)
+    before = read_cutout(provider.read(here)).pixels
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].data *= 2
+        hdus[0].header["HISTORY"] = "calibrated again " * 300
+    after = read_cutout(provider.read(here)).pixels
+    np.testing.assert_allclose(after, 2 * before)
 
 
 def test_a_digest_forgets_what_is_far_away(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from twinjet.index.cutouts import gate
 from twinjet.index.cutouts.answers import whole_fits
 from twinjet.index.cutouts.errors import ArchiveTroubleError, NoCoverageError
 from twinjet.index.cutouts.exchange import Politeness
+from twinjet.index.cutouts.open import open_provider
 from twinjet.index.cutouts.polite import PoliteClient
 from twinjet.index.cutouts.port import CutoutProvider
 from twinjet.index.cutouts.prefetch import Prefetching
@@ -166,10 +167,11 @@ def test_what_was_not_observed_is_asked_for_once(
 def test_a_refusal_is_asked_about_again_when_it_is_old(
     archive: Archive, tmp_path: Path
 ) -> None:
-    archive.faults.append("missing")
-    with pytest.raises(NoCoverageError, match=r"127\.0\.0\.1 answered 404 .*No such"):
-        provider(archive, tmp_path).digest(at(0))
-    assert provider(archive, tmp_path, expiry_days=0).read(at(0)) == archive.sent[0]
+    for asked in (1, 1, 2):
+        days = 0 if asked > 1 else 30
+        with pytest.raises(NoCoverageError, match="no image here"):
+            provider(archive, tmp_path, expiry_days=days).digest(at(0, -65))
+        assert len(archive.asked) == asked
 
 
 @pytest.mark.parametrize("fault", ["busy", "down", "cut", "short", "reset"])
@@ -193,6 +195,8 @@ def test_a_fault_that_passes_is_asked_through(
         ("endless", 1, "larger than 16777216 bytes"),
         ("page", 1, "did not send an image; it says 'Database error 17'"),
         ("forbidden", 1, "answered 403 Forbidden: Blocked"),
+        # A form that has moved says so of every source.
+        ("missing", 1, "answered 404 Not Found: 404 No such field"),
     ],
 )
 def test_trouble_is_told_and_never_remembered(
@@ -207,6 +211,57 @@ def test_trouble_is_told_and_never_remembered(
     assert len(archive.asked) == asked
     archive.always = None
     assert remote.read(at(0)) == archive.sent[0]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "No data received from backend, try again later",
+        "Error: no image server available",
+        "no match for session cookie, please retry",
+        "Field not set",
+    ],
+)
+def test_words_of_trouble_are_no_lack_of_coverage(said: str) -> None:
+    with pytest.raises(ArchiveTroubleError, match="did not send an image"):
+        whole_fits(f"<html>{said}</html>".encode(), "archive")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Sorry, no image here.",
+        "No data found at the requested position",
+        "there is no coverage for this position",
+        "This position has not been observed",
+        "outside the survey",
+    ],
+)
+def test_words_of_no_coverage_are_understood(said: str) -> None:
+    with pytest.raises(NoCoverageError, match="no coverage by archive"):
+        whole_fits(f"<html>{said}</html>".encode(), "archive")
+
+
+def test_a_moved_archive_is_left_alone_after_some_sources(
+    archive: Archive, tmp_path: Path
+) -> None:
+    archive.always = "missing"
+    remote = provider(archive, tmp_path, concurrency=1)
+    outcomes = list(remote.prefetch(at(number) for number in range(50)))
+    assert all(isinstance(one, ArchiveTroubleError) for one in outcomes)
+    assert len(archive.asked) == gate.TROUBLE_LIMIT
+
+
+def test_a_service_never_waits_for_an_archive(archive: Archive, tmp_path: Path) -> None:
+    """What was fetched is there at once, what was not is refused at once."""
+    made = provider(archive, tmp_path)
+    data = made.read(at(0))
+    served = open_provider(made.location, fetch=False)
+    asked = len(archive.asked)
+    assert served.read(at(0)) == data
+    with pytest.raises(CutoutUnavailableError, match="indexing again fetches it"):
+        served.read(at(1))
+    assert len(archive.asked) == asked
 
 
 @given(
@@ -465,7 +520,7 @@ def test_a_cache_that_cannot_be_used_is_said_so(
     with pytest.raises(CutoutUnavailableError, match="folder of fetched cutouts"):
         remote.read(at(0))
     # No source's fault: the run ends instead of asking for all of them in vain.
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(CutoutLocationError, match="cannot be used"):
         list(remote.prefetch([at(0)]))
     assert not archive.asked
 

@@ -124,13 +124,15 @@ def test_a_head_follows_the_kinds_that_its_preset_names(
     name: str, kinds: set[str], told: TrainingSet, tmp_path: Path
 ) -> None:
     head = PRESETS[name].head
-    preset = dataclasses.replace(small(name), images=0, head=head)
+    preset = dataclasses.replace(small(name), images=8, head=head)
     encoder = train(preset, told, folder=tmp_path, name="a")
-    bare = train(small(name), told, folder=tmp_path / "bare", name="b")
+    bare = train(
+        dataclasses.replace(preset, head=None), told, folder=tmp_path / "b", name="b"
+    )
     assert encoder.card.dimension == bare.card.dimension + 1  # two kinds: one direction
     assert encoder.card.training["head"]["kinds_of"] == preset.head_of
     names = np.array(told.kind_names)[told.kinds]
-    # Of the other kinds it knows nothing: with two alone it says the same.
+    # Of the other kinds it knows nothing.
     some = np.flatnonzero(np.isin(names, list(kinds)) | (told.origins == "a"))
     fewer = TrainingSet.of(
         told.images[some],
@@ -149,6 +151,21 @@ def test_a_head_without_kinds_is_refused_before_hours_of_training(
     with pytest.raises(DatasetError, match="two kinds of 30"):
         train(preset, data, folder=tmp_path, name="a", checkpoint_s=0)
     assert not list(tmp_path.glob("*"))
+
+
+def test_a_head_alone_is_of_the_encoder_it_starts_from(
+    told: TrainingSet, tmp_path: Path
+) -> None:
+    preset = dataclasses.replace(small("tuned"), head=PRESETS["tuned"].head, images=0)
+    with pytest.raises(DatasetError, match="no encoder to start from"):
+        train(preset, told, folder=tmp_path / "none", name="a")
+    plain = train(small("small"), told, folder=tmp_path / "out", name="plain")
+    start = tmp_path / "out" / "plain.json"
+    # The checkpoint of what was trained there is none of this.
+    other = train(preset, told, folder=tmp_path / "out", name="a", start=start)
+    images = np.random.default_rng(0).random((3, 32, 32)).astype(np.float32)
+    torch.testing.assert_close(other.features(images), plain.features(images))
+    assert other.card.training["method"] == "head alone"
 
 
 def test_metrics_are_kept_as_a_table_and_for_tensorboard(

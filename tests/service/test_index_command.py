@@ -10,11 +10,14 @@ import pytest
 from astropy.io import fits
 from astropy.wcs import WCS
 from click.testing import CliRunner, Result
+from fastapi.testclient import TestClient
 from skies import double_source, header_at, small_encoder, write_sky
 
 from twinjet.index.cutouts.open import open_provider
 from twinjet.index.source import Source
+from twinjet.service.app import create_app
 from twinjet.service.cli import cli
+from twinjet.service.config import Config
 
 COUNT = 4
 
@@ -86,6 +89,14 @@ def test_a_mosaic_is_cut_by_its_catalogue(run: Runner, tmp_path: Path) -> None:
     assert open_provider(location).read(Source("s0", ra, dec))
     Path("list.csv").rename("tiles/catalogue.csv")
     assert run.cutouts(*arguments, reused=COUNT) == location
+    # The catalogue names no cutouts, and there are pictures all the same.
+    with TestClient(create_app(Config())) as client:
+        source = client.get("/sources/s0").json()
+        assert source["field_arcsec"] > 0
+        for link in ("cutout_fits", "cutout_png"):
+            assert client.get(source["links"][link]).status_code == 200
+        twin = client.get("/similar/s0").json()["neighbours"][0]
+        assert client.get(twin["links"]["cutout_png"]).status_code == 200
 
 
 def test_a_stack_needs_a_catalogue(run: Runner, tmp_path: Path) -> None:
@@ -105,6 +116,11 @@ def test_a_stack_needs_a_catalogue(run: Runner, tmp_path: Path) -> None:
     unclear = run("s.h5", "--catalogue", "list.csv")
     assert unclear.exit_code == 1
     assert "does not say which" in str(unclear.exception)
+
+
+def test_an_unset_variable_does_not_index_the_folder_one_is_in(run: Runner) -> None:
+    result = run("")
+    assert (result.exit_code, "it is empty" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
