@@ -28,6 +28,7 @@ from twinjet.model.encoder import (
     DEFAULT_ENCODER,
     Encoder,
     load_encoder,
+    read_card,
     shipped_cards,
 )
 from twinjet.model.evaluation.methods import (
@@ -92,7 +93,14 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=187, help="of each invariance")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--write", action="store_true", help="into the cards too")
+    parser.add_argument(
+        "--tables", action="store_true", help="only draw what quality.json has"
+    )
     args = parser.parse_args()
+    if args.tables:
+        text = (args.out / "quality.json").read_text(encoding="utf-8")
+        write_tables(json.loads(text), args.out)
+        return
     started = time.monotonic()
     samples = Samples(args.data)
     cards = [*shipped_cards(), *args.encoder]
@@ -160,13 +168,21 @@ def main() -> None:
     (args.out / "quality.json").write_text(
         json.dumps(report, indent=1) + "\n", encoding="utf-8"
     )
-    text = as_text(report)
-    (args.out / "quality.md").write_text(text, encoding="utf-8")
-    plot_labels(report, args.out / "label-efficiency.png")
-    plot_rotation(report, args.out / "invariance.png")
     if args.write:
         for path in shipped_cards():
             write_card(path, report)
+    write_tables(report, args.out)
+
+
+def write_tables(report: dict[str, Any], out: Path) -> None:
+    """Markdown and plots of a report; the tables are printed too."""
+    cards = [read_card(path) for path in shipped_cards()]
+    text = as_text(
+        report, saw_labels=[card.name for card in cards if card.training.get("labels")]
+    )
+    (out / "quality.md").write_text(text, encoding="utf-8")
+    plot_labels(report, out / "label-efficiency.png")
+    plot_rotation(report, out / "invariance.png")
     print(text)
 
 

@@ -20,8 +20,9 @@ DEPTHS = (10, 50, 100)
 def rare_classes(vectors: NDArray[np.float32], sample: Sample) -> dict[str, Any]:
     """Hybrids, tails and double-doubles: each member looked for among all sources.
 
-    There are too few of them to hold a part of the sky out; no label is used, but
-    the images of four fifths of the sky were among those that encoders learned from.
+    There are too few of them to hold a part of the sky out; the images of four fifths
+    of the sky were among those that encoders learned from, and so were the FR labels of
+    an encoder that saw labels, though not which sources are hybrid or have tails.
     """
     fr, shape = sample.column("fr_class"), sample.column("morphology")
     classes = {
