@@ -7,7 +7,7 @@ from twinjet.model.evaluation.report import as_markdown, show, table
 _HEAD = """\
 Made by `make bench-quality`. Judged on a fifth of the sky that no encoder was trained
 on, with 95 % intervals by bootstrap over the judged sources. From `untrained` on,
-methods learned nothing of radio galaxies. An encoder that saw labels had all of those of
+methods learned nothing of radio galaxies. An encoder that saw labels had all those of
 the training part of the sky: its figures are not what few labels give, and the answers
 that its neighbours are drawn from are those it learned. `paper` is the paper's preset,
 trained for as long as the default on the same cores."""
