@@ -25,7 +25,7 @@ _CENTRED_ON = 2048
 _HEAD_ON = 4096
 
 # An unknown kind, and a chance neighbour, which says nothing of what a source is
-# (FR mAP on the development folds 0.822 with it, 0.833 without, November 2026).
+# (FR mAP on the development folds 0.825 with it, 0.838 without, November 2026).
 _NO_KIND = ("", "blended")
 
 
@@ -103,8 +103,8 @@ def _with_head(
     """The encoder with a head of the kinds that the preset names.
 
     Fitted to shifted views: simulated sources lie in the very centre, real ones do not,
-    and directions that count on it lose neighbours (of ten, 4.8 stay when the source is
-    shifted by up to 5 pixels; of shifted views 6.7, without a head 7.0; development
+    and directions that count on it lose neighbours: of ten, 5.5 stay when the source is
+    shifted by up to 5 pixels, with shifted views 6.7, without a head 6.9 (development
     folds, November 2026).
     """
     rows, kinds = of_known_kind(data, preset)

@@ -74,8 +74,12 @@ def main() -> None:
     rows.append(["size direction removed", "", "", *cells(no_size * 2, real)])
     wider = replace(encoder.card.preprocess, pixel_scale_arcsec=2.7)
     double = [
-        (np.hstack([unit(features), unit(wide_features(encoder, data))]), sample, label)
-        for (features, sample, label), data in zip(
+        (
+            np.hstack([unit(features), unit(wide_features(encoder, wide, sample))]),
+            sample,
+            label,
+        )
+        for (features, sample, label), (wide, _) in zip(
             real, samples_of(args.data, encoder, wider), strict=True
         )
     ]
@@ -196,9 +200,11 @@ def without_size(
     return (np.eye(len(direction)) - np.outer(direction, direction)).astype(np.float32)
 
 
-def wide_features(encoder: Encoder, data: tuple[Sample, str]) -> NDArray[np.float32]:
-    """Centred features of a sample that another recipe has prepared."""
-    features = encoder.features(data[0].images).numpy()
+def wide_features(encoder: Encoder, wide: Sample, like: Sample) -> NDArray[np.float32]:
+    """Centred features of the same sources as another recipe has prepared them."""
+    known = {row["source_id"] for row in like.rows}
+    same = wide.where(np.array([row["source_id"] in known for row in wide.rows]))
+    features = encoder.features(same.images).numpy()
     centred: NDArray[np.float32] = features - features.mean(axis=0)
     return centred
 
