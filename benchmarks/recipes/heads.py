@@ -16,7 +16,8 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from search import RESULTS, samples_of
+from rows import RESULTS
+from search import samples_of
 from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
 

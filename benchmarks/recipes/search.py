@@ -11,7 +11,6 @@ encoder.
 """
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -22,20 +21,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import torch
-
-mpl.use("Agg")
-
-from matplotlib import pyplot as plt
+from rows import earlier_rows, write_table
 
 from twinjet.model.dataset import LabelledFolder
 from twinjet.model.encoder import Encoder, card_path, load_encoder
 from twinjet.model.evaluation.classify import linear_correct
 from twinjet.model.evaluation.intervals import mean_of
 from twinjet.model.evaluation.methods import EncoderMethod, Method
-from twinjet.model.evaluation.report import show, table
 from twinjet.model.evaluation.retrieve import ranked, retrieval
 from twinjet.model.evaluation.sample import Sample
 from twinjet.model.memory import keep_freed_memory
@@ -44,7 +38,6 @@ from twinjet.model.presets import PRESETS, Preset
 from twinjet.model.train import train
 from twinjet.model.training_set import SIMULATED, TrainingSet, read_training_set
 
-RESULTS = Path(__file__).parent.parent / "results"
 IMAGES = 12_800
 SIMULATED_SOURCES = 12_000
 
@@ -209,9 +202,10 @@ def main() -> None:
     parser.add_argument("--as", dest="row", help="name of that row")
     args = parser.parse_args()
     keep_freed_memory()
+    names = [recipe.name for recipe in RECIPES]
     if args.judge:
         judge(args.judge, args.row or args.judge, args.data, args.runs)
-        write_table(args.runs)
+        write_table(args.runs, order=names, curve=SHIPPED)
         return
     there = {(row["recipe"], row["images_seen"]) for row in earlier_rows()}
     chosen = [
@@ -223,7 +217,7 @@ def main() -> None:
     if args.only:
         for recipe in chosen:
             run(recipe, args.data, args.runs, args.images)
-        write_table(args.runs)
+        write_table(args.runs, order=names, curve=SHIPPED)
         return
     for recipe in chosen:  # so that no two runs prepare the same images
         training_set(recipe, args.data, args.runs)
@@ -239,7 +233,7 @@ def main() -> None:
 
     with ThreadPoolExecutor(args.jobs) as pool:
         list(pool.map(start, chosen))
-    write_table(args.runs)
+    write_table(args.runs, order=names, curve=SHIPPED)
 
 
 def steps_of(recipe: Recipe, images: int) -> int:
@@ -359,89 +353,6 @@ def development_figures(
         figures[f"{prefix}_map"] = mean_of(np.concatenate(precision))
         figures[f"{prefix}_p10"] = mean_of(np.concatenate(tenth))
     return figures
-
-
-_MEASURES = [f"{s}_{m}" for s in ("fr", "four") for m in ("linear_error", "map", "p10")]
-_PLAIN = ["recipe", "images_seen", "seconds", "threads", "dimension"]
-_ENDS = {"value": "", "low": "_low", "high": "_high"}
-
-
-def earlier_rows() -> list[dict[str, Any]]:
-    """What the table holds already."""
-    path = RESULTS / "recipes.csv"
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [
-            {p: known[p] if p == "recipe" else int(known[p]) for p in _PLAIN}
-            | {"hypothesis": known["hypothesis"]}
-            | {
-                m: {key: float(known[m + end]) for key, end in _ENDS.items()}
-                for m in _MEASURES
-            }
-            for known in csv.DictReader(file)
-        ]
-
-
-def write_table(runs: Path) -> None:
-    """All rows that there are, as CSV, Markdown and a plot."""
-    new = [json.loads(p.read_text()) for p in sorted(runs.glob("*/row.json"))]
-    by_key = {(r["recipe"], r["images_seen"]): r for r in [*earlier_rows(), *new]}
-    order = {recipe.name: n for n, recipe in enumerate(RECIPES)}
-    rows = sorted(
-        by_key.values(),
-        key=lambda row: (order.get(row["recipe"], 99), row["images_seen"]),
-    )
-    RESULTS.mkdir(exist_ok=True)
-    # Whole or not at all: the table is the only store of earlier rows.
-    half_done = RESULTS / f"recipes.{os.getpid()}.tmp"
-    with half_done.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        bounds = [m + end for m in _MEASURES for end in _ENDS.values()]
-        writer.writerow([*_PLAIN, *bounds, "hypothesis"])
-        for row in rows:
-            values = [row[m][k] for m in _MEASURES for k in _ENDS]
-            writer.writerow([*(row[p] for p in _PLAIN), *values, row["hypothesis"]])
-    half_done.replace(RESULTS / "recipes.csv")
-    plot_curve([row for row in rows if row["recipe"] == SHIPPED])
-    heads = ["recipe", "images", "s", "FR linear error %", "FR mAP"]
-    heads += ["four-class linear error %", "four-class mAP", "four-class P@10"]
-    cells_of_rows = []
-    for row in rows:
-        cells = [
-            row["recipe"],
-            f"{row['images_seen']:,}",
-            str(row["seconds"]),
-            show(row["fr_linear_error"], percent=True),
-            show(row["fr_map"]),
-            show(row["four_linear_error"], percent=True),
-            show(row["four_map"]),
-            show(row["four_p10"]),
-            row["hypothesis"],
-        ]
-        cells_of_rows.append(cells)
-    text = table([*heads, "hypothesis"], cells_of_rows)
-    (RESULTS / "recipes.md").write_text(text + "\n", encoding="utf-8")
-    print(text)
-
-
-def plot_curve(rows: list[dict[str, Any]]) -> None:
-    """Quality of the shipped recipe against the images it has seen."""
-    if not rows:
-        return
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    images = [row["images_seen"] for row in rows]
-    titles = ("linear_error", "linear error"), ("map", "mAP")
-    for axis, (measure, title) in zip(axes, titles, strict=True):
-        for prefix, name in (("fr", "FR I or II"), ("four", "four classes")):
-            figures = [row[f"{prefix}_{measure}"] for row in rows]
-            axis.plot(images, [f["value"] for f in figures], marker="o", label=name)
-            low, high = ([f[k] for f in figures] for k in ("low", "high"))
-            axis.fill_between(images, low, high, alpha=0.15)
-        axis.set(xscale="symlog", xlabel="images seen", ylabel=title, xlim=(0, None))
-        axis.legend()
-    figure.savefig(RESULTS / "images-seen.png", dpi=110)
-    plt.close(figure)
 
 
 if __name__ == "__main__":
