@@ -103,7 +103,7 @@ def plot_curve(rows: list[dict[str, Any]]) -> None:
             axis.plot(images, [f["value"] for f in figures], marker="o", label=name)
             low, high = ([f[k] for f in figures] for k in ("low", "high"))
             axis.fill_between(images, low, high, alpha=0.15)
-        axis.set(xscale="symlog", xlabel="images seen", ylabel=title, xlim=(0, None))
+        axis.set(xscale="log", xlabel="images seen", ylabel=title)
         axis.legend()
     figure.savefig(RESULTS / "images-seen.png", dpi=110)
     plt.close(figure)
