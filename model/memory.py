@@ -10,9 +10,10 @@ def keep_freed_memory() -> bool:
     """Have freed memory kept for the next step of training.
 
     Otherwise glibc gives every large tensor back to the system, whose zeroed pages the
-    next step waits for: on one core a step of the shipped preset took 1.83 s without
-    and 1.33 s with it (batch 128 in bfloat16, November 2026). The process stays as
-    large as it once was.
+    next step waits for. With the same three settings given as environment variables a
+    step of the shipped preset took 1.33 s on one core, and 1.83 s without (batch 128 in
+    bfloat16, one short run each, November 2026); through this call it has not been
+    timed. The process stays as large as it once was.
 
     Returns
     -------

@@ -9,8 +9,8 @@ Made by `make bench-quality`. Judged on a fifth of the sky that no encoder was t
 on, with 95 % intervals by bootstrap over the judged sources. From `untrained` on,
 methods learned nothing of radio galaxies. An encoder that saw labels had all those of
 the training part of the sky: its figures are not what few labels give, and the answers
-that its neighbours are drawn from are those it learned. `paper` is the paper's preset,
-trained for as long as the default on the same cores."""
+that its neighbours are drawn from are those it learned. `paper`, where it is there, is
+the paper's preset on these cores, given by `--encoder`: its card says what it saw."""
 
 _SURVEYS = """\
 The NVSS image (45 arcsec beam) of a source as a query among the FIRST images
