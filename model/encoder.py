@@ -27,6 +27,9 @@ from twinjet.model.preprocess import Preprocess
 _BATCH = 8
 _BATCH_ON_GPU = 512
 
+# Few enough for progress to be told every second or two, on the slowest of machines.
+_LEAST_AT_A_TIME = 16
+
 # The dihedral group of the square.
 SYMMETRIES = 8
 
@@ -102,6 +105,12 @@ class Encoder:
         stack = np.stack(images) if images else np.empty((0, side, side), np.float32)
         return self.embed_images(stack, invariant=invariant)
 
+    @property
+    def at_a_time(self) -> int:
+        """Cutouts that keep the device busy when they come together."""
+        size = _BATCH if self._device.type == "cpu" else _BATCH_ON_GPU
+        return max(_LEAST_AT_A_TIME, size // self.card.views)
+
     def recipe(self, *, invariant: bool | None = None) -> Preprocess:
         """How cutouts are prepared; never turned upright when `invariant` is False."""
         recipe = self.card.preprocess
@@ -170,7 +179,7 @@ class Encoder:
             self._backbone,
             mean=self.mean,
             head=torch.from_numpy(head),
-            device=self._device.type,
+            device=str(self._device),
         )
 
     def save(self, folder: Path) -> None:

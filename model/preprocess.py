@@ -26,6 +26,10 @@ _STD_WITHIN_3_SIGMA = 0.986578
 # larger.
 _MOST_OVER_ROBUST = 1.1
 
+# Of the border, that is padded at least if any of it is: a strip of 3 px at one side of
+# 150 is a quarter, corners of a turn by 2 degrees are half.
+_PADDED_BORDER = 0.05
+
 # Sources are a few per cent of a cutout: three rounds settle the estimate.
 _CLIP_ROUNDS = 3
 
@@ -207,9 +211,8 @@ def turned_upright(
 
     The axis is that of the second moments about the centroid, within the circle that
     every rotation keeps (Stobie 1980, SPIE 264, 208, eq. 7). Cubic splines, of the
-    unclipped image: turned by any angle the ten neighbours of a source stay the same
-    at 0.92, with linear interpolation at 0.90, and at 0.75 if it is not turned
-    (MiraBest, November 2026).
+    unclipped image: turned by any angle 0.98 of the ten neighbours of a source stay
+    (`benchmarks/results/quality.md`).
 
     Parameters
     ----------
@@ -273,8 +276,9 @@ def sky_and_noise(pixels: NDArray[np.float32]) -> tuple[float, float]:
 
     Mean and standard deviation of the finite pixels within 3 standard deviations,
     found from the median and the median absolute deviation. The last step is a mean
-    over nearly all of the sky, so that rounding of the pixels does not show. Both are
-    0 for a picture whose sky has been blackened.
+    over nearly all of the sky, so that rounding of the pixels does not show. Padding
+    does not count: the one value that a mosaic's edge or a rotation puts where nothing
+    was observed. Both are 0 for a picture whose sky has been blackened.
 
     Examples
     --------
@@ -284,7 +288,7 @@ def sky_and_noise(pixels: NDArray[np.float32]) -> tuple[float, float]:
     >>> [round(value, 1) for value in sky_and_noise(noise)]
     [5.0, 2.0]
     """
-    values = pixels[np.isfinite(pixels)].astype(np.float64)
+    values = pixels[np.isfinite(pixels) & ~_padding(pixels)].astype(np.float64)
     level = float(np.median(values))
     robust = sigma = _SIGMA_PER_MAD * float(np.median(np.abs(values - level)))
     if sigma == 0:
@@ -295,6 +299,26 @@ def sky_and_noise(pixels: NDArray[np.float32]) -> tuple[float, float]:
         sigma = float(values.std()) / _STD_WITHIN_3_SIGMA
     # A source that fills the image is no noise.
     return level, min(sigma, _MOST_OVER_ROBUST * robust)
+
+
+def _padding(pixels: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Where one value is repeated from the edge on, as measured ones never are.
+
+    Counted as sky, the empty corners of turned cutouts lower their noise by a tenth.
+    A value in more than half of the image is a blackened sky, and a picture in whole
+    numbers repeats them all: neither is padding.
+    """
+    border = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
+    values, counts = np.unique(border[np.isfinite(border)], return_counts=True)
+    none = np.zeros(pixels.shape, np.bool_)
+    if not len(values) or counts.max() < _PADDED_BORDER * border.size:
+        return none
+    padding: NDArray[np.bool_] = pixels == values[counts.argmax()]
+    rest = pixels[~padding]
+    some = rest[:: max(1, rest.size // 1000)]
+    if rest.size < pixels.size / 2 or len(np.unique(some)) < some.size / 2:
+        return none
+    return padding
 
 
 def _resampled(

@@ -4,15 +4,16 @@
 
 The features are those of the shipped backbone. A head of simulated kinds never sees a
 real label; a head of labels sees those of the folds that do not judge. Fewer
-components, whitened ones, the features without the direction of size and a second,
-wider field are there to compare. The table is benchmarks/results/heads.md.
+components, whitened ones, the features without the direction of size, a second,
+wider field and one scaled to its source are there to compare. The table is
+benchmarks/results/heads.md.
 """
 
 import argparse
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +34,18 @@ from twinjet.model.evaluation.report import show, table
 from twinjet.model.evaluation.retrieve import ranked, retrieval
 from twinjet.model.evaluation.sample import Sample
 from twinjet.model.metric import MetricHead
+from twinjet.model.preprocess import Prepared, Preprocess
 from twinjet.model.simulate import simulate_images
 
 _SEED = 77  # not that of the training set
 _SHRINKAGES = (0.01, 0.05, 0.2, 0.5)
 _RESTS = (0.25, 0.5, 1.0, 2.0)
 _SHIFT_PX = 5.0  # as in training
+
+# Of the second field, and pixels that a field scaled to its source may have.
+_WIDE_ARCSEC = 2.7
+_SCALES_ARCSEC = (0.9, 2.7)
+_FILLED = 0.7
 
 
 def main() -> None:
@@ -73,7 +80,7 @@ def main() -> None:
         for split in real[0][1].development()
     ]
     rows.append(["size direction removed", "", "", *cells(no_size * 2, real)])
-    wider = replace(encoder.card.preprocess, pixel_scale_arcsec=2.7)
+    wider = replace(encoder.card.preprocess, pixel_scale_arcsec=_WIDE_ARCSEC)
     double = [
         (
             np.hstack([unit(features), unit(wide_features(encoder, wide, sample))]),
@@ -86,6 +93,14 @@ def main() -> None:
     ]
     both = [np.eye(double[0][0].shape[1], dtype=np.float32)] * 8
     rows.append(["and the field at 2.7 arcsec", "", "", *cells(both, double)])
+    fitting = ToSource(**asdict(encoder.card.preprocess))
+    scaled = [
+        (wide_features(encoder, one, sample), sample, label)
+        for (_, sample, label), (one, _) in zip(
+            real, samples_of(args.data, encoder, fitting), strict=True
+        )
+    ]
+    rows.append(["field scaled to the source", "", "", *cells(none, scaled)])
     stay = Stay.of(args.data, encoder)
     rows = [[*line, ""] for line in rows]
     rows[0][-1] = stay.under(none[0])
@@ -117,6 +132,27 @@ def main() -> None:
     text = table(names_of, rows)
     (RESULTS / "heads.md").write_text(text + "\n", encoding="utf-8")
     print(text)
+
+
+class ToSource(Preprocess):
+    """A field that grows and shrinks with what stands out of the noise in a wide one.
+
+    Nine tenths of the light are within `_FILLED` of it, so that no size is left to be
+    alike in.
+    """
+
+    def __call__(self, cutout: Cutout, **named: Any) -> Prepared:
+        """Prepare one cutout."""
+        own = Preprocess(**asdict(self))
+        light = replace(own, pixel_scale_arcsec=_WIDE_ARCSEC, upright=False)(cutout)
+        place = np.arange(self.size_px) - (self.size_px - 1) / 2
+        radii = np.hypot(place, place[:, None]).ravel()
+        order = np.argsort(radii)
+        grown = np.cumsum(light.image.ravel()[order])
+        reach_px = radii[order][np.searchsorted(grown, 0.9 * grown[-1])]
+        wanted = 2 * reach_px * _WIDE_ARCSEC / (_FILLED * self.size_px)
+        scale = float(np.clip(wanted, *_SCALES_ARCSEC))
+        return replace(own, pixel_scale_arcsec=scale)(cutout, **named)
 
 
 def simulated_features(

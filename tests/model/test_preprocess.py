@@ -204,6 +204,32 @@ def test_the_noise_of_a_sky_with_sources_is_that_of_the_sky() -> None:
     assert noise == pytest.approx(0.02, rel=0.04)
 
 
+@pytest.mark.parametrize("fill", [np.nan, 0.0, 0.3, -5.0])
+def test_padding_is_no_sky(fill: float) -> None:
+    whole = np.random.default_rng(1).normal(0.3, 0.02, (150, 150)).astype(np.float32)
+    inner = whole[30:130, 20:].copy()
+    pixels = np.full((150, 150), fill, np.float32)
+    pixels[30:130, 20:] = inner
+    assert sky_and_noise(pixels) == sky_and_noise(inner)
+
+
+def test_whole_numbers_and_plateaus_are_no_padding() -> None:
+    rng = np.random.default_rng(1)
+    rounded = rng.normal(40, 4, (150, 150)).round().astype(np.float32)
+    assert sky_and_noise(rounded)[1] == pytest.approx(4, rel=0.05)
+    saturated = rng.normal(0, 2, (150, 150)).astype(np.float32)
+    saturated[50:90, 50:90] = 100.0
+    prepared = Preprocess(size_px=80)(Cutout(saturated, pixel_scale_arcsec=(1.8, 1.8)))
+    assert (prepared.image == 1).sum() == 40 * 40
+
+
+def test_a_turn_does_not_change_the_noise() -> None:
+    pixels = np.random.default_rng(1).normal(0, 1, (150, 150)).astype(np.float32)
+    whole = sky_and_noise(pixels)[1]
+    empty = ndimage.rotate(pixels, 30, reshape=False, order=0, cval=0.0)
+    assert sky_and_noise(empty)[1] == pytest.approx(whole, rel=0.02)
+
+
 def test_a_recipe_survives_its_card_and_refuses_another_version() -> None:
     assert Preprocess.from_dict(RECIPE.to_dict()) == RECIPE
     with pytest.raises(EncoderFileError):
