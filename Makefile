@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 RECIPE := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types bench bench-quality build constraints clean
+.PHONY: help serve test lint types bench bench-quality bench-reindex build constraints clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,10 @@ bench: $(VENV)/.developed ## how long answers take; DATA=folder for real galaxie
 bench-quality: $(VENV)/.developed ## how good the encoders are; an hour with TUNE=1
 	$(BIN)/python benchmarks/quality "$(or $(DATA),../shared/data)" $(if $(TUNE),--tuning-runs runs/quality --write)
 
+bench-reindex: $(VENV)/.developed ## how fast catalogues are indexed, under load too
+	$(BIN)/python benchmarks/reindexing.py "$(or $(DATA),../shared/data)"
+	$(BIN)/python benchmarks/republishing.py "$(or $(DATA),../shared/data)"
+
 build: $(VENV)/.developed ## the wheel, in dist/
 	rm -rf dist build
 	$(BIN)/python -m build --wheel --outdir dist
@@ -61,5 +65,5 @@ $(VENV)/.installed: $(BIN)/python $(RECIPE)
 	touch $@ && echo "install $$(( $$(date +%s) - started )) s"
 
 $(VENV)/.developed: $(BIN)/python $(RECIPE)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,postgres,train,bench]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,train,bench]'
 	@touch $@ $(VENV)/.installed

@@ -12,6 +12,7 @@ import astropy.units as u
 from astropy.coordinates import Angle
 
 from twinjet.index.errors import CatalogueColumnError, CatalogueError
+from twinjet.index.names import position_name
 from twinjet.index.source import Column, Source, Value
 from twinjet.index.tables import Field, RawTable, read_table
 
@@ -69,6 +70,7 @@ def read_catalogue(
     mapping: Mapping[str, str] | None = None,
     name: str | None = None,
     data: bytes | None = None,
+    name_rows: bool = False,
 ) -> Catalogue:
     """Read a catalogue: CSV, TSV, VOTable, FITS table or Parquet, gzipped or not.
 
@@ -85,6 +87,8 @@ def read_catalogue(
         ``survey``, where it has none of the usual names.
     name
         Of the catalogue; the file's when None.
+    name_rows
+        Whether sources of a table without IDs are named by their positions.
     data
         What the file holds, where it is a member of an archive.
 
@@ -98,7 +102,8 @@ def read_catalogue(
         Not one row can be used.
     """
     table = read_table(path, data)
-    places = _places(table.fields, mapping or {}, path)
+    needed = _NEEDED[1:] if name_rows else _NEEDED
+    places = _places(table.fields, mapping or {}, path, needed)
     return _catalogue(name or path.name.partition(".")[0], table, places, path)
 
 
@@ -116,7 +121,10 @@ def make_catalogue(
 
 
 def _places(
-    fields: Sequence[Field], mapping: Mapping[str, str], path: Path
+    fields: Sequence[Field],
+    mapping: Mapping[str, str],
+    path: Path,
+    needed: Sequence[str],
 ) -> dict[str, int]:
     """Index of the column for each word of ours."""
     unknown = sorted(set(mapping) - set(ALIASES))
@@ -139,7 +147,7 @@ def _places(
         found = next((alias for alias in aliases if alias in lower), None)
         if found is not None:
             places[word] = lower.index(found)
-    for word in _NEEDED:
+    for word in needed:
         if word not in places:
             msg = (
                 f"{path} has no column for {word}; it has {', '.join(names)}; "
@@ -166,17 +174,21 @@ def _catalogue(
     problems: list[RowProblem] = []
     seen: dict[str, int] = {}
     for line, values in table.rows:
-        source_id = _text(values, places["source_id"])
+        source_id = _text(values, places.get("source_id"))
         try:
             if len(values) != len(table.fields):
                 msg = (
                     f"{len(values)} values where there are {len(table.fields)} columns"
                 )
                 raise ValueError(msg)  # noqa: TRY301 - reported like every other fault
+            ra = _angle(values[places["ra"]], "ra", units["ra"])
+            dec = _angle(values[places["dec"]], "dec", units["dec"])
+            if "source_id" not in places:
+                source_id = position_name(ra, dec)
             source = Source(
                 source_id=_checked_id(source_id, seen),
-                ra=_angle(values[places["ra"]], "ra", units["ra"]),
-                dec=_angle(values[places["dec"]], "dec", units["dec"]),
+                ra=ra,
+                dec=dec,
                 survey=_text(values, places.get("survey")),
                 cutout=_text(values, places.get("cutout")),
                 columns={safe: _value(values[i], kinds[i]) for i, safe in measured},

@@ -1,6 +1,7 @@
 """Files that are whole after a crash, or not there."""
 
 import os
+import uuid
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,10 +18,21 @@ def fsync_path(path: Path) -> None:
         os.close(descriptor)
 
 
-def publish_file(half_done: Path, path: Path) -> None:
+def half_done(path: Path) -> Path:
+    """A name beside a file's own for while it is written; no other writer has it.
+
+    Examples
+    --------
+    >>> half_done(Path("a/b.parquet")).suffix
+    '.tmp'
+    """
+    return path.with_name(f"{path.name}.{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp")
+
+
+def publish_file(written: Path, path: Path) -> None:
     """Give a finished file its name: all of it or nothing."""
-    fsync_path(half_done)
-    half_done.replace(path)
+    fsync_path(written)
+    written.replace(path)
     fsync_path(path.parent)
 
 

@@ -1,27 +1,22 @@
-"""Cutouts of a catalogue to shards of embeddings.
+"""Cutouts to embeddings, a shard at a time.
 
 Reading and decoding run in threads beside the encoder, a few blocks ahead.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 from numpy.typing import NDArray
 
 from twinjet.index.cutouts.port import CutoutProvider
+from twinjet.index.cutouts.prefetch import in_order
 from twinjet.index.errors import CutoutUnavailableError
-from twinjet.index.shards import (
-    SHARD_SOURCES,
-    Item,
-    Shard,
-    read_shard,
-    shard_name,
-    write_shard,
-)
+from twinjet.index.keys import Item
+from twinjet.index.shards import Shard
+from twinjet.index.source import Source
 from twinjet.model.decode import read_cutout
 from twinjet.model.encoder import Encoder
 from twinjet.model.errors import CutoutError
@@ -32,90 +27,113 @@ from twinjet.model.preprocess import Preprocess
 # 3.6 arcsec) and is what an uploaded copy of the cutout would be centred on.
 RECENTRE_ARCSEC = 15.0
 
-# Sources prepared at a time: twice what the encoder takes at once.
-_BLOCK = 128
-
 _THREADS = 2
 
 
-def embed_shards(
+@dataclass(frozen=True)
+class Unread:
+    """Sources whose cutout was there and could not be read, for the moment."""
+
+    count: int
+    reason: str
+    """Of the last one."""
+
+
+def embed_items(
     items: Sequence[Item],
     *,
     provider: CutoutProvider,
     encoder: Encoder,
-    folder: Path,
     pixel_scale_arcsec: float | None = None,
-    progress: Callable[[int, bool], None] = lambda _count, _reused: None,
-) -> Iterator[Shard]:
-    """Yield the shard of each thousand items; made only if it is not there yet.
+    progress: Callable[[int], None] = lambda _count: None,
+) -> tuple[Shard, Unread | None]:
+    """Embed the cutouts of some sources.
 
     Parameters
     ----------
     items
-        Sources in the order of the catalogue.
+        The sources.
     provider
         Where their cutouts are.
     encoder
         Makes the embeddings.
-    folder
-        Keeps the shards of this encoder.
     pixel_scale_arcsec
         Of cutouts without a WCS.
     progress
-        Is told how many sources are done, and whether they were there already.
+        Is told how many more are done.
+
+    Returns
+    -------
+    shard
+        Embeddings, and reasons that lie in the pixels and will be the same next time.
+    unread
+        What is not in it, for its cutout could not be read; None if there is nothing.
     """
-    for start in range(0, len(items), SHARD_SOURCES):
-        part = items[start : start + SHARD_SOURCES]
-        key = f"{encoder.card.id} {pixel_scale_arcsec}"
-        path = folder / shard_name(key, part)
-        shard = read_shard(path, part)
-        if shard is None:
-            shard = _embed(part, provider, encoder, pixel_scale_arcsec, progress)
-            write_shard(path, shard)
-        else:
-            progress(len(part), True)  # noqa: FBT003 - the signature names it
-        yield shard
-
-
-def _embed(
-    items: Sequence[Item],
-    provider: CutoutProvider,
-    encoder: Encoder,
-    pixel_scale_arcsec: float | None,
-    progress: Callable[[int, bool], None],
-) -> Shard:
     embeddings = np.zeros((len(items), encoder.card.dimension), np.float32)
     reasons: list[str | None] = [None] * len(items)
+    unread: dict[int, str] = {}
 
-    def prepare(item: Item) -> NDArray[np.float32] | str:
+    def prepare(item: Item) -> NDArray[np.float32] | str | CutoutUnavailableError:
         try:
-            return _prepare(item, provider, encoder.card.preprocess, pixel_scale_arcsec)
+            data = provider.read(item.source)
+        except CutoutUnavailableError as exc:
+            return exc
+        try:
+            return _prepare(item, data, encoder.card.preprocess, pixel_scale_arcsec)
         except (CutoutError, CutoutUnavailableError) as exc:
             return str(exc)
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        prepared = enumerate(pool.map(prepare, items))
-        while block := list(islice(prepared, _BLOCK)):
-            for row, image in block:
-                if isinstance(image, str):
-                    reasons[row] = image
-            good = [(row, i) for row, i in block if not isinstance(i, str)]
-            if good:
-                images = np.stack([image for _, image in good])
-                embeddings[[row for row, _ in good]] = encoder.embed_images(images)
-            progress(len(block), False)  # noqa: FBT003
-    return Shard([item.source.source_id for item in items], embeddings, reasons)
+    size = encoder.at_a_time
+    prepared = enumerate(in_order(prepare, items, threads=_THREADS, ahead=size))
+    while block := list(islice(prepared, size)):
+        good: list[tuple[int, NDArray[np.float32]]] = []
+        for row, image in block:
+            if isinstance(image, str):
+                reasons[row] = image
+            elif isinstance(image, CutoutUnavailableError):
+                unread[row] = str(image)
+            else:
+                good.append((row, image))
+        if good:
+            images = np.stack([image for _, image in good])
+            embeddings[[row for row, _ in good]] = encoder.embed_images(images)
+        progress(len(block))
+    kept = [row for row in range(len(items)) if row not in unread]
+    shard = Shard(
+        [items[row] for row in kept],
+        [items[row].key(pixel_scale_arcsec) for row in kept],
+        embeddings[kept],
+        [reasons[row] for row in kept],
+    )
+    last = next(reversed(unread.values()), "")
+    return shard, Unread(len(unread), last) if unread else None
+
+
+def embed_again(
+    source: Source,
+    *,
+    provider: CutoutProvider,
+    encoder: Encoder,
+    pixel_scale_arcsec: float | None,
+) -> NDArray[np.float32] | None:
+    """Vector of one source from its cutout; None where the cutout is away."""
+    shard, _ = embed_items(
+        [Item(source, digest="")],
+        provider=provider,
+        encoder=encoder,
+        pixel_scale_arcsec=pixel_scale_arcsec,
+    )
+    return shard.embeddings[0] if shard.reasons == [None] else None
 
 
 def _prepare(
     item: Item,
-    provider: CutoutProvider,
+    data: bytes,
     preprocess: Preprocess,
     pixel_scale_arcsec: float | None,
 ) -> NDArray[np.float32]:
     """The encoder's input for one source, centred on it."""
     source = item.source
-    data = provider.read(source)
     cutout = read_cutout(data, pixel_scale_arcsec=pixel_scale_arcsec)
     offset = (0.0, 0.0)
     centre = cutout.centre()

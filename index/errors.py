@@ -20,6 +20,15 @@
     ├── EncoderMismatchError        index and encoder do not belong together
     ├── BuildInProgressError        another build holds the home
     ├── TooManyFailuresError        most cutouts could not be embedded
+    ├── CutoutsUnreadError          cutouts that were there cannot be read now
+    ├── ShardDamagedError           embeddings on disk cannot be read any more
+    ├── VerificationError           a generation that does not pass is not published
+    ├── SharedStoreError            files cannot be shared with other machines
+    ├── JobError                    a job that cannot be taken or is not there
+    │   ├── UnknownJobError
+    │   ├── JobConflictError        another one is at work on the catalogue
+    │   ├── IdempotencyError        a key was used for another request
+    │   └── JobFailedError          what a job ended with
     └── StoreError                  the metadata store cannot be used
 """
 
@@ -163,6 +172,55 @@ class TooManyFailuresError(TwinjetIndexError):
             limit=limit,
             actual=failed / total if total else 1.0,
         )
+
+
+class CutoutsUnreadError(TwinjetIndexError):
+    """Cutouts that were there a moment ago cannot be read now."""
+
+    def __init__(self, count: int, reason: str) -> None:
+        super().__init__(
+            f"{count} cutouts that were there cannot be read; the last one: {reason}",
+            actual=count,
+        )
+
+
+class ShardDamagedError(TwinjetIndexError):
+    """Embeddings on disk cannot be read any more."""
+
+    def __init__(self, shard: str) -> None:
+        super().__init__(
+            f"shard {shard} is damaged; its embeddings will be made again by the next "
+            "build",
+            actual=shard,
+        )
+
+
+class SharedStoreError(TwinjetIndexError):
+    """Files cannot be shared with other machines, or fetched from them."""
+
+
+class VerificationError(TwinjetIndexError):
+    """A generation does not pass its checks, and is not published."""
+
+
+class JobError(TwinjetIndexError):
+    """A job that cannot be taken or is not there."""
+
+
+class UnknownJobError(JobError):
+    """No job of this identity."""
+
+
+class JobConflictError(JobError):
+    """Another job is at work on the catalogue."""
+
+
+class IdempotencyError(JobError):
+    """A key was used before for another request."""
+
+
+class JobFailedError(JobError):
+    """What a job ended with."""
 
 
 class StoreError(TwinjetIndexError):

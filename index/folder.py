@@ -1,8 +1,10 @@
 """The catalogue of a folder or an archive of cutouts."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote
 
 from twinjet.index.catalogue import (
     Catalogue,
@@ -11,6 +13,9 @@ from twinjet.index.catalogue import (
     read_catalogue,
 )
 from twinjet.index.cutouts.archive import ArchiveProvider
+from twinjet.index.cutouts.folder import FolderProvider
+from twinjet.index.cutouts.open import open_provider
+from twinjet.index.cutouts.paths import split_kind
 from twinjet.index.errors import CatalogueError, CutoutUnavailableError
 from twinjet.index.source import Source
 from twinjet.model.cutout import Cutout
@@ -79,6 +84,67 @@ def catalogue_of_folder(
     files = (path for path in root.rglob("*") if _is_cutout(path.name))
     names = (path.relative_to(root).as_posix() for path in files if path.is_file())
     return _from_cutouts(root.name, folder, names, cutout_of)
+
+
+def catalogue_at(
+    cutouts: str,
+    table: str | None = None,
+    *,
+    mapping: Mapping[str, str] | None = None,
+    name: str | None = None,
+) -> Catalogue:
+    """The catalogue that is named, or the one that is with the cutouts.
+
+    Parameters
+    ----------
+    cutouts
+        Location, as `twinjet.index.cutouts.open.open_provider` takes it.
+    table
+        Path of the catalogue.
+    mapping
+        Its columns under other names, as `read_catalogue` takes them.
+    name
+        Of the catalogue; that of its file or folder when absent.
+
+    Raises
+    ------
+    CatalogueError
+        There is none, or it is at fault.
+    CutoutLocationError
+        The place of the cutouts cannot be understood.
+    """
+    name = name or name_at(cutouts, table)
+    columns = dict(mapping or {})
+    if table is not None:
+        return read_catalogue(Path(table), mapping=columns, name=name)
+    provider = open_provider(cutouts)
+    if isinstance(provider, FolderProvider):
+        return replace(catalogue_of_folder(Path(cutouts), mapping=columns), name=name)
+    if isinstance(provider, ArchiveProvider):
+        return replace(catalogue_of_archive(provider, mapping=columns), name=name)
+    kind, rest = split_kind(cutouts)
+    place = Path(unquote(rest.partition("?")[0]))
+    found = find_catalogue(place) if kind == "mosaic" else None
+    if found is None:
+        msg = f"{cutouts} does not say which sources there are: name a catalogue"
+        raise CatalogueError(msg, parameter="catalogue", actual=cutouts)
+    return read_catalogue(found, mapping=columns, name=name)
+
+
+def name_at(cutouts: str, table: str | None = None) -> str:
+    """Name of a catalogue: that of its table, or of the folder of its cutouts.
+
+    Examples
+    --------
+    >>> name_at("first:?cache=x", "/data/dr1.csv.gz"), name_at("/data/mirabest")
+    ('dr1', 'mirabest')
+    """
+    if table is not None:
+        return Path(table).name.partition(".")[0]
+    kind, rest = split_kind(cutouts)
+    text = rest if kind is None else unquote(rest.partition("?")[0])
+    path = Path(text).absolute()
+    return path.name if path.is_dir() else path.name.partition(".")[0]
 
 
 def find_catalogue(folder: Path) -> Path | None:

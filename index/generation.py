@@ -12,8 +12,14 @@
 Row numbers are those of the metadata store's sources of this generation.
 """
 
+import fcntl
 import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
 
@@ -61,6 +67,14 @@ class Manifest:
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Size in bytes and SHA-256 of each file."""
 
+    @property
+    def digest(self) -> str:
+        """Of its files, 64 hexadecimal digits: the same where all vectors are."""
+        whole = sha256()
+        for name in sorted(self.files):
+            whole.update(f"{name} {self.files[name]['sha256']}\n".encode())
+        return whole.hexdigest()
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)
@@ -98,6 +112,8 @@ class OpenGeneration:
     """Shape (N, 3), unit vectors."""
     background: NDArray[np.float32]
     """Sorted similarities of random pairs."""
+    lease: "Lease | None" = None
+    """Keeps the folder from being removed as long as this is in use."""
 
     def percentile(self, similarity: float) -> float | None:
         """Percentage of random pairs that are less similar; None below 2 sources."""
@@ -121,9 +137,7 @@ def folder_name(number: int) -> str:
 def write_generation(
     folder: Path,
     manifest: Manifest,
-    *,
-    vectors: Vectors,
-    positions: NDArray[np.float64],
+    blocks: Iterable[tuple[Vectors, NDArray[np.float64]]],
 ) -> Manifest:
     """Write, check and give its name to a generation.
 
@@ -133,10 +147,9 @@ def write_generation(
         Its final name; the work is done beside it under a temporary one.
     manifest
         `recall_at_10` and `files` are filled in here.
-    vectors
-        Shape (N, D), float32, unit norm; may be memory-mapped.
-    positions
-        Shape (N, 3), unit vectors.
+    blocks
+        Vectors, shape (n, D), float32, unit norm, and positions, shape (n, 3), unit
+        vectors, of some sources after the other, `manifest.count` in all.
 
     Raises
     ------
@@ -144,9 +157,10 @@ def write_generation(
         What was written does not find its own vectors.
     """
     half_done = folder.with_name(f"tmp-{folder.name}")
+    shutil.rmtree(half_done, ignore_errors=True)
     half_done.mkdir(parents=True)
-    np.save(half_done / "vectors.npy", vectors)
-    np.save(half_done / "positions.npy", positions)
+    _write_arrays(half_done, manifest, blocks)
+    vectors = np.load(half_done / "vectors.npy", mmap_mode="r")
     np.save(half_done / "background.npy", _background(vectors))
     build_index(vectors, half_done / "index.faiss")
     files = {
@@ -156,7 +170,9 @@ def write_generation(
         }
         for name in _FILES
     }
-    recall = _check_canaries(half_done)
+    # The codes are scanned whatever the size, for the recall to be that of a scan.
+    index = FaissIndex(half_done / "index.faiss", vectors, scan_from=0)
+    recall = recall_of(index, vectors)
     complete = manifest.to_dict() | {"files": files, "recall_at_10": recall}
     text = json.dumps(complete, indent=2) + "\n"
     (half_done / "manifest.json").write_text(text, encoding="utf-8")
@@ -164,14 +180,82 @@ def write_generation(
     return Manifest(**complete)
 
 
+def _write_arrays(
+    folder: Path,
+    manifest: Manifest,
+    blocks: Iterable[tuple[Vectors, NDArray[np.float64]]],
+) -> None:
+    """Vectors and positions, some at a time: they may be more than fit in memory."""
+    shapes = (manifest.count, manifest.dimension), (manifest.count, 3)
+    make = np.lib.format.open_memmap
+    vectors = make(folder / "vectors.npy", "w+", np.float32, shapes[0])
+    positions = make(folder / "positions.npy", "w+", np.float64, shapes[1])
+    done = 0
+    for some, places in blocks:
+        vectors[done : done + len(some)] = some
+        positions[done : done + len(some)] = places
+        done += len(some)
+    if done != manifest.count:
+        msg = f"{folder}: {done} vectors came, not {manifest.count}"
+        raise GenerationDamagedError(msg, limit=manifest.count, actual=done)
+    vectors.flush()
+    positions.flush()
+
+
+class Lease:
+    """A shared lock on a generation, which the system takes back from the dead.
+
+    Raises
+    ------
+    GenerationDamagedError
+        There is no manifest to lock, or the generation is just being removed.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._descriptor: int | None = None
+        path = folder / "manifest.json"
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY)
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as exc:
+            msg = f"{path} cannot be read: {exc}"
+            raise GenerationDamagedError(msg) from exc
+
+    def __del__(self) -> None:
+        """Give the lock back: nobody refers to the generation any more."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+
+@contextmanager
+def unused(folder: Path) -> Iterator[bool]:
+    """Whether nobody has a generation open; while this lasts, nobody can open it."""
+    try:
+        # For writing: some network file systems lock nothing else against others.
+        lock = (folder / "manifest.json").open("r+b")
+    except FileNotFoundError:
+        yield True
+        return
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+
+
 def open_generation(folder: Path) -> OpenGeneration:
     """Check every file of a generation against its manifest, then open it.
+
+    As long as what it returns is in use the files are not removed.
 
     Raises
     ------
     GenerationDamagedError
         A file is absent or not what the manifest says.
     """
+    lease = Lease(folder)
     manifest = Manifest.read(folder)
     for name in _FILES:
         path, wanted = folder / name, manifest.files.get(name, {})
@@ -198,6 +282,7 @@ def open_generation(folder: Path) -> OpenGeneration:
         vectors=vectors,
         positions=positions,
         background=np.load(folder / "background.npy"),
+        lease=lease,
     )
 
 
@@ -215,14 +300,21 @@ def _background(vectors: Vectors) -> NDArray[np.float32]:
     return np.sort(np.concatenate(parts)).astype(np.float32)
 
 
-def _check_canaries(folder: Path) -> float:
-    """Recall at 10 of the index over some rows; each must find itself first."""
-    vectors = np.load(folder / "vectors.npy", mmap_mode="r")
-    # The codes are scanned whatever the size, for the recall to be that of a scan.
-    index = FaissIndex(folder / "index.faiss", vectors, scan_from=0)
-    rows = np.unique(np.linspace(0, len(vectors) - 1, _CANARIES).astype(np.int64))
+def canary_rows(count: int) -> NDArray[np.int64]:
+    """Rows of the sources that must find themselves, spread over all."""
+    return np.unique(np.linspace(0, count - 1, _CANARIES).astype(np.int64))
+
+
+def recall_of(index: FaissIndex, vectors: Vectors) -> float:
+    """Recall at 10 against exact search over the canaries.
+
+    Raises
+    ------
+    GenerationDamagedError
+        One of them does not find itself.
+    """
     shared = total = 0
-    for row in rows:
+    for row in canary_rows(len(vectors)):
         query = np.asarray(vectors[row])
         best, found = index.search(query, 10)
         least, wanted = index.search(query, 10, exact=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twinjet.index.errors import BuildInProgressError
+from twinjet.index.sharing import SharedStore
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class Home:
 
     path: Path
     """Its root."""
+    shared: str | None = None
+    """URL of a store with copies of its files, for other machines."""
 
     @property
     def generations(self) -> Path:
@@ -29,9 +32,44 @@ class Home:
         return self.path / "shards"
 
     @property
+    def jobs(self) -> Path:
+        """Plans of builds, one folder each."""
+        return self.path / "jobs"
+
+    @property
     def database_url(self) -> str:
         """The SQLite database beside them."""
         return f"sqlite:///{self.path.resolve() / 'twinjet.sqlite'}"
+
+    def share(self, path: Path) -> None:
+        """Have other machines see a file or folder of the home that is whole."""
+        if self.shared is not None:
+            SharedStore(self.shared, self.path).put(path)
+
+    def fetched(self, path: Path) -> Path:
+        """A file of the home, from another machine where it is not here."""
+        if self.shared is not None and not path.exists():
+            SharedStore(self.shared, self.path).fetch(path)
+        return path
+
+    def fetched_again(self, path: Path) -> bool:
+        """Take a file that is damaged here from another machine; whether it had it."""
+        if self.shared is None:
+            return False
+        path.unlink(missing_ok=True)
+        return SharedStore(self.shared, self.path).fetch(path)
+
+    def generation(self, folder: str) -> Path:
+        """Folder of a generation, from another machine where it is not here."""
+        path = self.generations / folder
+        if self.shared is not None and not path.exists():
+            SharedStore(self.shared, self.path).fetch_folder(path)
+        return path
+
+    def forget(self, path: Path) -> None:
+        """Have no machine see a file or folder any more that has none of it."""
+        if self.shared is not None:
+            SharedStore(self.shared, self.path).remove(path)
 
     @contextmanager
     def building(self) -> Iterator[None]:

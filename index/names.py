@@ -101,3 +101,24 @@ def _sexagesimal(ra: str, dec: str) -> tuple[float, float] | None:
     except (ValueError, TypeError):
         return None
     return float(coord.ra.deg), float(coord.dec.deg)
+
+
+def position_name(ra: float, dec: float) -> str:
+    """Name of a place, ICRS degrees, cut off as the IAU wants it and not rounded.
+
+    Examples
+    --------
+    >>> position_name(10.68471, -0.26875)
+    'J004244.33-001607.5'
+    """
+    hundredths = int(ra / 15 * 3600 * 100 + 1e-6)
+    hours, rest = divmod(hundredths, 360_000)
+    minutes, seconds = divmod(rest, 6000)
+    tenths = int(abs(dec) * 36_000 + 1e-6)
+    degrees, rest = divmod(tenths, 36_000)
+    arcmin, arcsec = divmod(rest, 600)
+    sign = "-" if dec < 0 else "+"
+    return (
+        f"J{hours:02d}{minutes:02d}{seconds // 100:02d}.{seconds % 100:02d}"
+        f"{sign}{degrees:02d}{arcmin:02d}{arcsec // 10:02d}.{arcsec % 10}"
+    )

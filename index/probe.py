@@ -274,8 +274,7 @@ def publish_classes(
         manifest = write_generation(
             folder,
             replace(old, number=number, catalogue_digest=digest.hexdigest(), files={}),
-            vectors=generation.vectors,
-            positions=generation.positions,
+            [(generation.vectors, generation.positions)],
         )
         for start in range(0, old.count, _CHUNK):
             rows = range(start, min(start + _CHUNK, old.count))
@@ -296,8 +295,6 @@ def publish_classes(
             ]
             store.add_sources(number, start, sources)
         open_generation(folder)
-        store.finish_generation(
-            number, source_count=old.count, folder=folder_name(number)
-        )
-        store.publish(number)
+        home.share(folder)
+        store.publish_build(number, source_count=old.count, folder=folder_name(number))
     return manifest

@@ -2,30 +2,27 @@
 
 ::
 
-    catalogue -> shards of embeddings -> vectors -> files -> metadata -> publish
+    catalogue -> plan -> shards of embeddings -> generation -> verification -> publish
 
-Killed at any moment, the next run goes on: shards that are done are not made
-again, half-made generations are cleared away, and what is served changes only with
-the last step, one row in one transaction.
+Each step may be done again after it was interrupted and gives the same. What is served
+changes only with the last one, one row in one transaction. `build` does them in turn;
+`twinjet.index.jobs` does them as a durable job, the shards by any number of workers.
 """
 
-import shutil
-from collections.abc import Generator, Iterable
-from contextlib import closing
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twinjet.index.catalogue import Catalogue, RowProblem
+from twinjet.index.checks import Limits, Verification
 from twinjet.index.cutouts.port import CutoutProvider
-from twinjet.index.cutouts.prefetch import Prefetching
-from twinjet.index.embed import embed_shards
+from twinjet.index.embed import embed_items
+from twinjet.index.embeddings import Embeddings, Place
 from twinjet.index.errors import (
-    CutoutUnavailableError,
+    CutoutsUnreadError,
     GenerationDamagedError,
     TooManyFailuresError,
 )
@@ -36,28 +33,58 @@ from twinjet.index.generation import (
     write_generation,
 )
 from twinjet.index.home import Home
-from twinjet.index.shards import Item
+from twinjet.index.plan import (
+    Plan,
+    Planned,
+    Watcher,
+    make_plan,
+    problem_of,
+    read_sources,
+    read_task,
+)
+from twinjet.index.retention import clear_leftovers, remove_folder, retire
+from twinjet.index.shards import SHARD_SOURCES
 from twinjet.index.sky import unit_vectors
 from twinjet.index.source import Source
 from twinjet.index.store import SourceStore
+from twinjet.index.verify import verify
 from twinjet.model.encoder import Encoder
 
 # More failures than this say that something is wrong with the whole, such as a
 # folder that is not mounted.
 MAX_FAILED_FRACTION = 0.2
 
-# Generations that stay for rollback, the current one among them.
-KEEP_GENERATIONS = 3
+
+@dataclass(frozen=True)
+class Workshop:
+    """What all steps of a build need."""
+
+    home: Home
+    store: SourceStore
+    encoder: Encoder
+    provider: CutoutProvider
+    pixel_scale_arcsec: float | None = None
+    """Of cutouts without WCS."""
+
+    @property
+    def embeddings(self) -> Embeddings:
+        """Of the encoder, ever made."""
+        card = self.encoder.card
+        folder = self.home.shards / card.id
+        return Embeddings(self.store.engine, folder, card.id, home=self.home)
 
 
-class Watcher(Protocol):
-    """Is told how a build goes on."""
+@dataclass(frozen=True)
+class Built:
+    """A generation that is written, and not yet published."""
 
-    def stage(self, name: str, total: int | None) -> None:
-        """A stage begins, of so many sources where that is known."""
-
-    def advance(self, count: int) -> None:
-        """So many more sources of this stage are done."""
+    number: int
+    count: int
+    failed: int
+    """Sources of the catalogue that it lacks."""
+    recall_at_10: float
+    digest: str
+    """Of its files."""
 
 
 @dataclass(frozen=True)
@@ -76,20 +103,22 @@ class Report:
     """Rows and cutouts that could not be used, and why."""
     recall_at_10: float
     """Of its index against exact search."""
+    digest: str = ""
+    """Of its files: the same where all vectors are."""
+    verification: Verification | None = None
+    """What was looked at before; None when nothing was built."""
 
 
 def build(
     catalogue: Catalogue,
-    provider: CutoutProvider,
+    workshop: Workshop,
     *,
-    home: Home,
-    store: SourceStore,
-    encoder: Encoder,
     watcher: Watcher,
-    pixel_scale_arcsec: float | None = None,
     max_failed_fraction: float = MAX_FAILED_FRACTION,
+    limits: Limits | None = None,
+    force: bool = False,
 ) -> Report:
-    """Build and publish a generation of a catalogue.
+    """Build and publish a generation of a catalogue, in this process.
 
     Nothing is done when the current generation has the same sources, cutouts, place
     of them and encoder, and its files are whole.
@@ -102,212 +131,282 @@ def build(
         More cutouts than `max_failed_fraction` could not be embedded.
     GenerationDamagedError
         What was written could not be read back.
+    VerificationError
+        A check was not passed, and `force` is false.
     CutoutLocationError
         The folder of fetched cutouts cannot be used.
     """
+    home, store = workshop.home, workshop.store
+    folder = home.jobs / "direct"
     with home.building():
-        _clear_leftovers(home, store)
-        items, problems = _items(catalogue, provider, watcher)
-        digest = _digest(catalogue, items, pixel_scale_arcsec)
-        current = store.current()
-        if current is not None and current.encoder_id == encoder.card.id:
-            manifest = _whole(home, current.folder)
-            if (
-                manifest is not None
-                and manifest.catalogue_digest == digest
-                # Cutouts that have moved are served from where they are now.
-                and manifest.cutouts == provider.location
-            ):
-                return Report(
-                    number=current.number,
-                    published=False,
-                    count=manifest.count,
-                    reused=manifest.count,
-                    problems=tuple(problems),
-                    recall_at_10=manifest.recall_at_10,
-                )
-        sources, vectors, failed, reused = _embed(
-            items,
-            provider=provider,
-            home=home,
-            encoder=encoder,
-            watcher=watcher,
-            pixel_scale_arcsec=pixel_scale_arcsec,
-        )
-        problems += failed
-        lost = len(catalogue.sources) - len(sources)
-        if lost > max_failed_fraction * len(catalogue.sources) or not sources:
-            raise TooManyFailuresError(
-                lost, len(catalogue.sources), max_failed_fraction, problems[-1].reason
+        clear_leftovers(home, store, job_id=None)
+        plan = plan_build(folder, catalogue, workshop, watcher=watcher)
+        there = already_there(catalogue, plan, workshop)
+        if there is not None:
+            return Report(
+                number=there.number,
+                published=False,
+                count=there.count,
+                reused=there.count,
+                problems=tuple(problems_of(folder, catalogue, workshop)),
+                recall_at_10=there.recall_at_10,
+                digest=there.digest,
             )
-        watcher.stage("index", None)
-        number = store.begin_generation(
-            encoder_id=encoder.card.id,
-            catalogue_name=catalogue.name,
-            catalogue_digest=digest,
-            columns=catalogue.columns,
+        watcher.stage("embed", plan.to_embed)
+        lost = None
+        for shard in range(plan.shards):
+            try:
+                embed_shard(folder, shard, workshop, watcher=watcher)
+            except CutoutsUnreadError as exc:
+                lost = str(exc)
+        built = assemble(
+            folder,
+            catalogue,
+            plan,
+            workshop,
+            watcher=watcher,
+            max_failed_fraction=max_failed_fraction,
+            lost=lost,
         )
-        manifest = write_generation(
-            home.generations / folder_name(number),
-            Manifest(
-                number=number,
-                encoder_id=encoder.card.id,
-                encoder_name=encoder.card.name,
-                catalogue_name=catalogue.name,
-                catalogue_digest=digest,
-                cutouts=provider.location,
-                count=len(sources),
-                dimension=encoder.card.dimension,
-                recall_at_10=0.0,
-                failed=lost,
-                pixel_scale_arcsec=pixel_scale_arcsec,
-            ),
-            vectors=vectors,
-            positions=unit_vectors(
-                np.array([s.ra for s in sources]), np.array([s.dec for s in sources])
-            ),
-        )
-        watcher.stage("metadata", len(sources))
-        for start in range(0, len(sources), 10_000):
-            part = sources[start : start + 10_000]
-            store.add_sources(number, start, part)
-            watcher.advance(len(part))
-        watcher.stage("publish", None)
-        open_generation(home.generations / folder_name(number))
-        store.finish_generation(
-            number, source_count=len(sources), folder=folder_name(number)
-        )
-        store.publish(number)
-        _retire(home, store)
+        verification = check_build(built, workshop, limits or Limits(), watcher=watcher)
+        forced = verification.passed_over(force=force)
+        publish_build(built, workshop, forced=forced)
+        retire(home, store)
         return Report(
-            number=number,
+            number=built.number,
             published=True,
-            count=len(sources),
-            reused=reused,
-            problems=tuple(problems),
-            recall_at_10=manifest.recall_at_10,
+            count=built.count,
+            reused=plan.sources - plan.to_embed,
+            problems=tuple(problems_of(folder, catalogue, workshop)),
+            recall_at_10=built.recall_at_10,
+            digest=built.digest,
+            verification=verification,
         )
 
 
-def _items(
-    catalogue: Catalogue, provider: CutoutProvider, watcher: Watcher
-) -> tuple[list[Item], list[RowProblem]]:
-    """What there is to embed, with the digest of every cutout."""
-    watcher.stage("checksums", len(catalogue.sources))
-    items, problems = [], list(catalogue.problems)
-    with closing(_digests(catalogue.sources, provider)) as outcomes:
-        for source, outcome in zip(catalogue.sources, outcomes, strict=True):
-            watcher.advance(1)
-            if isinstance(outcome, str):
-                items.append(Item(source, outcome))
-            else:
-                problems.append(_problem(source, str(outcome)))
-    return items, problems
-
-
-def _digests(
-    sources: Iterable[Source], provider: CutoutProvider
-) -> Generator[str | CutoutUnavailableError]:
-    """Digest of each cutout in turn, fetched ahead where that is faster, or why not."""
-    if isinstance(provider, Prefetching):
-        yield from provider.prefetch(sources)
-        return
-    for source in sources:
-        try:
-            yield provider.digest(source)
-        except CutoutUnavailableError as exc:
-            yield exc
-
-
-def _embed(
-    items: list[Item],
+def plan_build(
+    folder: Path,
+    catalogue: Catalogue,
+    workshop: Workshop,
     *,
-    provider: CutoutProvider,
-    home: Home,
-    encoder: Encoder,
     watcher: Watcher,
-    pixel_scale_arcsec: float | None,
-) -> tuple[list[Source], NDArray[np.float32], list[RowProblem], int]:
-    """Sources that have an embedding, these in the same order, and the others."""
-    watcher.stage("embed", len(items))
-    reused = 0
-
-    def progress(count: int, there_already: bool) -> None:  # noqa: FBT001
-        nonlocal reused
-        reused += count * there_already
-        watcher.advance(count)
-
-    by_id = {item.source.source_id: item.source for item in items}
-    sources: list[Source] = []
-    parts = [np.empty((0, encoder.card.dimension), np.float32)]
-    problems = []
-    shards = embed_shards(
-        items,
-        provider=provider,
-        encoder=encoder,
-        folder=home.shards / encoder.card.id,
-        pixel_scale_arcsec=pixel_scale_arcsec,
-        progress=progress,
+    shard_sources: int = SHARD_SOURCES,
+) -> Plan:
+    """What there is to do; written into the job's folder."""
+    return make_plan(
+        folder,
+        catalogue,
+        workshop.provider,
+        workshop.embeddings,
+        pixel_scale_arcsec=workshop.pixel_scale_arcsec,
+        watcher=watcher,
+        shard_sources=shard_sources,
     )
-    for shard in shards:
-        good = [reason is None for reason in shard.reasons]
-        parts.append(shard.embeddings[good])
-        for source_id, reason in zip(shard.source_ids, shard.reasons, strict=True):
-            if reason is None:
-                sources.append(by_id[source_id])
+
+
+def already_there(
+    catalogue: Catalogue, plan: Plan, workshop: Workshop
+) -> Manifest | None:
+    """Manifest of the current generation, if it is what would be built."""
+    current = workshop.store.current()
+    if current is None or current.encoder_id != workshop.encoder.card.id:
+        return None
+    manifest = _whole(workshop.home, current.folder)
+    if (
+        manifest is not None
+        # What a lost shard had is still to be made.
+        and plan.to_embed == 0
+        and manifest.catalogue_name == catalogue.name
+        and manifest.catalogue_digest == plan.digest
+        # Cutouts that have moved are served from where they are now.
+        and manifest.cutouts == workshop.provider.location
+    ):
+        return manifest
+    return None
+
+
+def embed_shard(
+    folder: Path, number: int, workshop: Workshop, *, watcher: Watcher
+) -> int:
+    """Make what is missing of a shard of a plan; returns how many could not be.
+
+    Raises
+    ------
+    CutoutsUnreadError
+        Some cutouts cannot be read, for the moment; the others are done.
+    """
+    items = read_task(folder, number)
+    embeddings = workshop.embeddings
+    keys = [item.key(workshop.pixel_scale_arcsec) for item in items]
+    if not embeddings.has_shard(keys):
+        there = embeddings.find_whole(keys)
+        missing = [i for i, key in zip(items, keys, strict=True) if key not in there]
+        watcher.advance(len(items) - len(missing))
+        shard, unread = embed_items(
+            missing,
+            provider=workshop.provider,
+            encoder=workshop.encoder,
+            pixel_scale_arcsec=workshop.pixel_scale_arcsec,
+            progress=watcher.advance,
+        )
+        if shard.keys:
+            embeddings.add(shard)
+        if unread is not None:
+            raise CutoutsUnreadError(unread.count, unread.reason)
+    else:
+        watcher.advance(len(items))
+    places = embeddings.find(keys).values()
+    return sum(place.reason is not None for place in places)
+
+
+def assemble(
+    folder: Path,
+    catalogue: Catalogue,
+    plan: Plan,
+    workshop: Workshop,
+    *,
+    watcher: Watcher,
+    max_failed_fraction: float,
+    job_id: str | None = None,
+    lost: str | None = None,
+) -> Built:
+    """Write vectors, index and metadata of a generation.
+
+    `lost` is why a shard could not be made, where one could not.
+
+    Raises
+    ------
+    TooManyFailuresError
+        Too many sources have no embedding.
+    ShardDamagedError
+        A shard that was whole a moment ago is not.
+    """
+    total = len(catalogue.sources)
+    count, last = 0, lost or "there is no source"
+    for kept, left_out in _kept(folder, workshop.embeddings):
+        count += len(kept)
+        last = left_out[-1].reason if left_out and lost is None else last
+    if total - count > max_failed_fraction * total or not count:
+        raise TooManyFailuresError(total - count, total, max_failed_fraction, last)
+    watcher.stage("index", count)
+    store, card = workshop.store, workshop.encoder.card
+    number = store.begin_generation(
+        encoder_id=card.id,
+        catalogue_name=catalogue.name,
+        catalogue_digest=plan.digest,
+        columns=catalogue.columns,
+        job_id=job_id,
+    )
+    place = workshop.home.generations / folder_name(number)
+    remove_folder(workshop.home, place.name)  # of this job, before it was interrupted
+    manifest = write_generation(
+        place,
+        Manifest(
+            number=number,
+            encoder_id=card.id,
+            encoder_name=card.name,
+            catalogue_name=catalogue.name,
+            catalogue_digest=plan.digest,
+            cutouts=workshop.provider.location,
+            count=count,
+            dimension=card.dimension,
+            recall_at_10=0.0,
+            failed=total - count,
+            pixel_scale_arcsec=workshop.pixel_scale_arcsec,
+        ),
+        _blocks(folder, number, workshop, watcher),
+    )
+    workshop.home.share(place)
+    return Built(
+        number=number,
+        count=count,
+        failed=total - count,
+        recall_at_10=manifest.recall_at_10,
+        digest=manifest.digest,
+    )
+
+
+def check_build(
+    built: Built, workshop: Workshop, limits: Limits, *, watcher: Watcher
+) -> Verification:
+    """Look at a generation before it is published; the store keeps what was found."""
+    watcher.stage("verify", None)
+    verification = verify(
+        built.number,
+        folder_name(built.number),
+        home=workshop.home,
+        store=workshop.store,
+        encoder=workshop.encoder,
+        provider=workshop.provider,
+        limits=limits,
+    )
+    workshop.store.set_report(built.number, verification.to_dict())
+    return verification
+
+
+def publish_build(built: Built, workshop: Workshop, *, forced: Sequence[str]) -> None:
+    """Make a generation the current one.
+
+    `forced` names the checks that it does not pass and that somebody passed over.
+    """
+    workshop.store.publish_build(
+        built.number,
+        source_count=built.count,
+        folder=folder_name(built.number),
+        forced="; ".join(forced) or None,
+    )
+
+
+def problems_of(
+    folder: Path, catalogue: Catalogue, workshop: Workshop
+) -> Iterator[RowProblem]:
+    """Rows and cutouts of a plan that could not be used, and why."""
+    yield from catalogue.problems
+    for _, lost in _kept(folder, workshop.embeddings):
+        yield from lost
+
+
+def _kept(
+    folder: Path, embeddings: Embeddings
+) -> Iterator[tuple[list[tuple[Planned, Place]], list[RowProblem]]]:
+    """Sources of a plan that have an embedding, with its place, and the others."""
+    for planned in read_sources(folder):
+        places = embeddings.find([p.key for p in planned if p.key is not None])
+        kept, lost = [], []
+        for one in planned:
+            place = None if one.key is None else places.get(one.key)
+            if place is None:
+                reason = one.reason or "its shard could not be made"
+                lost.append(problem_of(one.source, reason))
+            elif place.reason is not None:
+                lost.append(problem_of(one.source, place.reason))
             else:
-                problems.append(_problem(by_id[source_id], reason))
-    return sources, np.concatenate(parts), problems, reused
+                kept.append((one, place))
+        yield kept, lost
 
 
-def _problem(source: Source, reason: str) -> RowProblem:
-    return RowProblem(line=None, source_id=source.source_id, reason=reason)
-
-
-def _digest(
-    catalogue: Catalogue, items: list[Item], pixel_scale_arcsec: float | None
-) -> str:
-    """Of the catalogue, every cutout and how they are read."""
-    digest = sha256(f"{catalogue.digest} {pixel_scale_arcsec}".encode())
-    for item in items:
-        digest.update(f"{item.source.source_id}\0{item.digest}\n".encode())
-    return digest.hexdigest()
+def _blocks(
+    folder: Path, number: int, workshop: Workshop, watcher: Watcher
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
+    """Vectors and positions in order; the metadata is written on the way."""
+    embeddings = workshop.embeddings
+    done = 0
+    for kept, _ in _kept(folder, embeddings):
+        if not kept:
+            continue
+        sources: list[Source] = [planned.source for planned, _ in kept]
+        wanted = [(planned.key or "", place) for planned, place in kept]
+        vectors = embeddings.gather(wanted)
+        digests = [planned.digest or "" for planned, _ in kept]
+        workshop.store.add_sources(number, done, sources, digests)
+        done += len(kept)
+        watcher.advance(len(kept))
+        yield vectors, unit_vectors([s.ra for s in sources], [s.dec for s in sources])
 
 
 def _whole(home: Home, folder: str) -> Manifest | None:
     """Manifest of a generation whose files are as they were published."""
     try:
-        return open_generation(home.generations / folder).manifest
+        return open_generation(home.generation(folder)).manifest
     except GenerationDamagedError:
         return None
-
-
-def _clear_leftovers(home: Home, store: SourceStore) -> None:
-    """Remove what a build that died has left; the caller holds the lock."""
-    for generation in store.generations():
-        if generation.state != "ready":
-            _remove(home, folder_name(generation.number))
-            store.drop_generation(generation.number)
-    for half_done in home.generations.glob("tmp-*"):
-        shutil.rmtree(half_done)
-    for half_done in home.shards.glob("*/*.tmp"):
-        half_done.unlink()
-
-
-def _retire(home: Home, store: SourceStore) -> None:
-    """Remove all but the latest generations."""
-    ready = sorted((g.number for g in store.generations()), reverse=True)
-    current = store.current()
-    for number in ready[KEEP_GENERATIONS:]:
-        if current is None or number != current.number:
-            store.drop_generation(number)
-            _remove(home, folder_name(number))
-
-
-def _remove(home: Home, folder: str) -> None:
-    """Remove a generation's folder, under another name first: never half a one."""
-    path: Path = home.generations / folder
-    if path.exists():
-        half_gone = path.with_name(f"tmp-{folder}-old")
-        path.rename(half_gone)
-        shutil.rmtree(half_gone)

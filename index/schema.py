@@ -43,6 +43,8 @@ class GenerationRow(Base):
     folder: Mapped[str] = mapped_column(String(64), default="")
     columns: Mapped[list[dict[str, Any]]] = mapped_column(_Json)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    job_id: Mapped[str | None] = mapped_column(String(100))
+    report: Mapped[dict[str, Any] | None] = mapped_column(_Json)
 
 
 class PublicationRow(Base):
@@ -55,6 +57,7 @@ class PublicationRow(Base):
         ForeignKey("generation.number", ondelete="CASCADE")
     )
     published_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    forced: Mapped[str | None] = mapped_column(Text)
 
 
 class SourceRow(Base):
@@ -81,4 +84,32 @@ class SourceRow(Base):
     healpix: Mapped[int] = mapped_column(BigInteger)
     survey: Mapped[str | None] = mapped_column(Text)
     cutout: Mapped[str | None] = mapped_column(Text)
+    cutout_digest: Mapped[str | None] = mapped_column(String(64))
     columns: Mapped[dict[str, Any]] = mapped_column(_Json)
+
+
+class EmbeddingRow(Base):
+    """Where the embedding of a cutout is, or why there is none; kept for ever."""
+
+    __tablename__ = "embedding"
+    __table_args__ = (Index("embedding_by_shard", "encoder_id", "shard"),)
+
+    encoder_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    key: Mapped[str] = mapped_column(String(32), primary_key=True)
+    shard: Mapped[str] = mapped_column(String(100))
+    row: Mapped[int] = mapped_column(Integer)
+    reason: Mapped[str | None] = mapped_column(Text)
+
+
+class ProgressRow(Base):
+    """How far a part of a job is; part -1 is the job itself, others its shards."""
+
+    __tablename__ = "progress"
+
+    job_id: Mapped[str] = mapped_column(String(100), primary_key=True)
+    part: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    stage: Mapped[str] = mapped_column(String(32))
+    done: Mapped[int] = mapped_column(BigInteger)
+    total: Mapped[int | None] = mapped_column(BigInteger)
+    began_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

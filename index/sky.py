@@ -71,6 +71,20 @@ def healpix_cells(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.int64]:
     return numbers
 
 
+def healpix_29(ra: ArrayLike, dec: ArrayLike) -> NDArray[np.int64]:
+    """Nested HEALPix cells of order 29, by which HATS catalogues are sorted.
+
+    Examples
+    --------
+    >>> int(healpix_29(0.0, 90.0)[0] >> 2 * 29)  # of the twelve base cells
+    0
+    """
+    longitude = Longitude(np.atleast_1d(np.asarray(ra, dtype=np.float64)), unit=u.deg)
+    latitude = Latitude(np.atleast_1d(np.asarray(dec, dtype=np.float64)), unit=u.deg)
+    numbers: NDArray[np.int64] = lonlat_to_healpix(longitude, latitude, depth=29)
+    return numbers.astype(np.int64)
+
+
 def cone_ranges(ra: float, dec: float, radius_arcsec: float) -> list[tuple[int, int]]:
     """Ranges [first, last] of stored cells that hold a whole cone, and a little more.
 

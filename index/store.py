@@ -1,8 +1,9 @@
 """Sources and generations in SQL; SQLite on one machine, PostgreSQL beyond."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -32,6 +33,7 @@ _BLOCK = 1000
 
 READY = "ready"
 BUILDING = "building"
+GONE = "gone"
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,10 @@ class Generation:
     created_at: datetime
     published_at: datetime | None
     """The last time it became the current one."""
+    report: dict[str, Any] | None = field(default=None, compare=False)
+    """Of its verification."""
+    job_id: str | None = None
+    """Of the job that builds or built it, if one does."""
 
 
 class SourceStore:
@@ -67,6 +73,11 @@ class SourceStore:
         self._engine = engine
         self._writer = engine.execution_options(twinjet_write=True)
 
+    @property
+    def engine(self) -> sa.Engine:
+        """Of the database."""
+        return self._engine
+
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
@@ -80,9 +91,23 @@ class SourceStore:
         catalogue_name: str,
         catalogue_digest: str,
         columns: Sequence[Column],
+        job_id: str | None = None,
     ) -> int:
-        """Register a build that starts; returns its number."""
+        """Register a build that starts; returns its number.
+
+        A job that was interrupted gets the number that it had, without the sources.
+        """
         with Session(self._writer) as session, session.begin():
+            if job_id is not None:
+                mine = sa.select(GenerationRow).where(
+                    GenerationRow.job_id == job_id, GenerationRow.state == BUILDING
+                )
+                row = session.scalars(mine).first()
+                if row is not None:
+                    session.execute(
+                        sa.delete(SourceRow).where(SourceRow.generation == row.number)
+                    )
+                    return row.number
             last = session.scalar(sa.select(sa.func.max(GenerationRow.number))) or 0
             row = GenerationRow(
                 number=last + 1,
@@ -92,14 +117,22 @@ class SourceStore:
                 catalogue_digest=catalogue_digest,
                 columns=[asdict(column) for column in columns],
                 created_at=datetime.now(UTC),
+                job_id=job_id,
             )
             session.add(row)
             return row.number
 
     def add_sources(
-        self, number: int, first_row: int, sources: Sequence[Source]
+        self,
+        number: int,
+        first_row: int,
+        sources: Sequence[Source],
+        digests: Sequence[str] | None = None,
     ) -> None:
-        """Add sources of a build, whose rows follow one another from `first_row`."""
+        """Add sources of a build, whose rows follow one another from `first_row`.
+
+        `digests` are those of their cutouts, by which a later build sees what changed.
+        """
         ra = np.array([source.ra for source in sources])
         dec = np.array([source.dec for source in sources])
         vectors, cells = unit_vectors(ra, dec).tolist(), healpix_cells(ra, dec).tolist()
@@ -117,6 +150,7 @@ class SourceStore:
                 "healpix": cell,
                 "survey": source.survey,
                 "cutout": source.cutout,
+                "cutout_digest": None if digests is None else digests[place],
                 "columns": dict(source.columns),
             }
             for place, (source, vector, cell) in enumerate(
@@ -126,8 +160,27 @@ class SourceStore:
         with self._writer.begin() as connection:
             connection.execute(sa.insert(SourceRow), rows)
 
-    def finish_generation(self, number: int, *, source_count: int, folder: str) -> None:
-        """A build is whole and may be published.
+    def set_report(self, number: int, report: dict[str, Any]) -> None:
+        """Keep what the verification of a build found."""
+        with Session(self._writer) as session, session.begin():
+            session.get_one(GenerationRow, number).report = report
+
+    def publish_build(
+        self,
+        number: int,
+        *,
+        source_count: int,
+        folder: str,
+        forced: str | None = None,
+    ) -> None:
+        """A build is whole: make it the current one, all in one transaction.
+
+        Parameters
+        ----------
+        number, source_count, folder
+            Of the build.
+        forced
+            Checks that it does not pass and that somebody chose to pass over.
 
         Raises
         ------
@@ -140,10 +193,13 @@ class SourceStore:
                 msg = f"generation {number} has {held} sources, not {source_count}"
                 raise StoreError(msg, limit=source_count, actual=held)
             row = session.get_one(GenerationRow, number)
+            if row.state == READY:  # by a job that was interrupted just after
+                return
             row.state, row.source_count, row.folder = READY, source_count, folder
+            session.add(_publication(number, forced))
 
     def publish(self, number: int) -> None:
-        """Make a generation the current one: one row in one transaction.
+        """Make an earlier generation the current one again.
 
         Raises
         ------
@@ -155,9 +211,7 @@ class SourceStore:
             if row is None or row.state != READY:
                 msg = f"generation {number} is not ready to be published"
                 raise UnknownGenerationError(msg, actual=number)
-            session.add(
-                PublicationRow(generation=number, published_at=datetime.now(UTC))
-            )
+            session.add(_publication(number))
 
     def current(self) -> Generation | None:
         """The generation that was published last."""
@@ -175,7 +229,9 @@ class SourceStore:
         published = dict(self._published())
         with Session(self._engine) as session:
             rows = session.scalars(
-                sa.select(GenerationRow).order_by(GenerationRow.number.desc())
+                sa.select(GenerationRow)
+                .where(GenerationRow.state != GONE)
+                .order_by(GenerationRow.number.desc())
             )
             return [_generation(row, published.get(row.number)) for row in rows]
 
@@ -190,7 +246,7 @@ class SourceStore:
         published = dict(self._published(number))
         with Session(self._engine) as session:
             row = session.get(GenerationRow, number)
-            if row is None:
+            if row is None or row.state == GONE:
                 msg = f"no generation {number}"
                 raise UnknownGenerationError(msg, actual=number)
             return _generation(row, published.get(number))
@@ -208,12 +264,12 @@ class SourceStore:
             msg = f"generation {number} is the current one and stays"
             raise StoreError(msg, actual=number)
         with Session(self._writer) as session, session.begin():
-            for table, key in (
-                (SourceRow, SourceRow.generation),
-                (PublicationRow, PublicationRow.generation),
-                (GenerationRow, GenerationRow.number),
-            ):
-                session.execute(sa.delete(table).where(key == number))
+            session.execute(sa.delete(SourceRow).where(SourceRow.generation == number))
+            row = session.get(GenerationRow, number)
+            if row is not None:
+                # The row stays: no other generation may ever have this number, for
+                # another machine may still have its files.
+                row.state, row.job_id = GONE, None
 
     # Sources
 
@@ -363,6 +419,12 @@ class SourceStore:
             return [(p.generation, p.published_at) for p in session.scalars(query)]
 
 
+def _publication(number: int, forced: str | None = None) -> PublicationRow:
+    return PublicationRow(
+        generation=number, published_at=datetime.now(UTC), forced=forced
+    )
+
+
 def _count(number: int) -> sa.Select[int]:
     query = sa.select(sa.func.count()).select_from(SourceRow)
     return query.where(SourceRow.generation == number)
@@ -409,6 +471,8 @@ def _generation(row: GenerationRow, published_at: datetime | None) -> Generation
         columns=tuple(Column(**column) for column in row.columns),
         created_at=_in_utc(row.created_at),
         published_at=None if published_at is None else _in_utc(published_at),
+        report=row.report,
+        job_id=row.job_id,
     )
 
 

@@ -18,6 +18,7 @@ from twinjet.service.routes import (
     docs,
     generations,
     health,
+    jobs,
     pages,
     probe,
     similar,
@@ -70,7 +71,7 @@ def create_app(config: Config | None = None) -> FastAPI:
     errors.install(app)
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(SecurityHeaders)
-    for module in (pages, docs, similar, probe, sources, generations, health):
+    for module in (*(pages, docs, similar, probe, sources, generations, jobs, health),):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     return app

@@ -17,6 +17,8 @@ COMMANDS = {
     "up": "serve",
     "serve": "serve",
     "index": "index",
+    "worker": "worker",
+    "jobs": "jobs",
     "ingest": "ingest",
     "sources": "sources",
     "search": "search",

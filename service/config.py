@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from twinjet.index.home import Home
+from twinjet.index.jobs.engine import system_url
 from twinjet.model.decode import MAX_FILE_BYTES
 
 
@@ -24,6 +25,13 @@ class Config(BaseSettings):
         Field(
             description="SQLAlchemy URL of the metadata store; "
             "SQLite in the home folder when absent"
+        ),
+    ] = None
+    shared_store: Annotated[
+        str | None,
+        Field(
+            description="URL of a store that fsspec knows, by which machines with "
+            "homes of their own share shards and generations"
         ),
     ] = None
     host: Annotated[str, Field(description="Address to serve on")] = "127.0.0.1"
@@ -47,6 +55,22 @@ class Config(BaseSettings):
     threads: Annotated[
         int, Field(ge=0, le=256, description="Threads of the encoder; 0 takes all")
     ] = 0
+    workers: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=64,
+            description="Worker processes that `serve` runs itself; 0 where "
+            "`twinjet worker` runs elsewhere",
+        ),
+    ] = 1
+    admin_key: Annotated[
+        SecretStr | None,
+        Field(
+            min_length=16,
+            description="Bearer token of the job routes, which are refused without",
+        ),
+    ] = None
     refresh_s: Annotated[
         float,
         Field(gt=0, le=3600, description="Seconds between looks for a new generation"),
@@ -62,9 +86,14 @@ class Config(BaseSettings):
     @property
     def files(self) -> Home:
         """Layout of the home folder."""
-        return Home(self.home)
+        return Home(self.home, self.shared_store)
 
     @property
     def metadata_url(self) -> str:
         """URL of the metadata store that is in force."""
         return self.database_url or self.files.database_url
+
+    @property
+    def jobs_url(self) -> str:
+        """URL of the database of the jobs."""
+        return system_url(self.metadata_url, self.home)

@@ -30,6 +30,35 @@ def root_path(request: Request) -> str:
     return prefix.rstrip("/")
 
 
+def region(
+    *,
+    region_ra: Annotated[
+        float | None,
+        Query(ge=0, le=360, allow_inf_nan=False, description="ICRS degrees"),
+    ] = None,
+    region_dec: Annotated[
+        float | None,
+        Query(ge=-90, le=90, allow_inf_nan=False, description="ICRS degrees"),
+    ] = None,
+    region_radius_deg: Annotated[
+        float | None,
+        Query(ge=0, le=180, allow_inf_nan=False, description="Radius of the region"),
+    ] = None,
+) -> tuple[float, float, float] | None:
+    """Centre and radius of the part of the sky that is asked for, degrees."""
+    parts = {
+        "region_ra": region_ra,
+        "region_dec": region_dec,
+        "region_radius_deg": region_radius_deg,
+    }
+    given = [value for value in parts.values() if value is not None]
+    if given and len(given) < len(parts):
+        missing = next(name for name, value in parts.items() if value is None)
+        message = f"{missing} is missing: a region needs {', '.join(parts)}"
+        raise InvalidQueryError(message, parameter=missing)
+    return (given[0], given[1], given[2]) if given else None
+
+
 def options(
     held: Annotated[Resources, Depends(resources)],
     *,
@@ -64,35 +93,10 @@ def options(
             description="Filter on columns, as `angular_size_arcsec > 30`",
         ),
     ] = None,
-    region_ra: Annotated[
-        float | None,
-        Query(ge=0, le=360, allow_inf_nan=False, description="ICRS degrees"),
-    ] = None,
-    region_dec: Annotated[
-        float | None,
-        Query(ge=-90, le=90, allow_inf_nan=False, description="ICRS degrees"),
-    ] = None,
-    region_radius_deg: Annotated[
-        float | None,
-        Query(ge=0, le=180, allow_inf_nan=False, description="Radius of the region"),
-    ] = None,
+    region: Annotated[tuple[float, float, float] | None, Depends(region)],
     exact: Annotated[bool, Query(description="Compare with every vector")] = False,
 ) -> Options:
     """The parameters that every search shares."""
-    region = None
-    parts = {
-        "region_ra": region_ra,
-        "region_dec": region_dec,
-        "region_radius_deg": region_radius_deg,
-    }
-    given = [value for value in parts.values() if value is not None]
-    if given and len(given) < len(parts):
-        missing = next(name for name, value in parts.items() if value is None)
-        message = f"{missing} is missing: a region needs {', '.join(parts)}"
-        raise InvalidQueryError(message, parameter=missing)
-    if given:
-        ra, dec, radius = given
-        region = (ra, dec, radius)
     return Options(
         k=k,
         offset=offset,
@@ -107,6 +111,7 @@ def options(
 
 
 ResourcesDep = Annotated[Resources, Depends(resources)]
+RegionDep = Annotated[tuple[float, float, float] | None, Depends(region)]
 ServedDep = Annotated[Served, Depends(served)]
 OptionsDep = Annotated[Options, Depends(options)]
 RootDep = Annotated[str, Depends(root_path)]

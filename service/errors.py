@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from twinjet.index import errors as index_errors
@@ -39,6 +40,10 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     index_errors.FilterError: (422, "invalid-filter"),
     index_errors.InvalidQueryError: (422, "invalid-parameter"),
     index_errors.LabelsError: (422, "unusable-labels"),
+    index_errors.CutoutLocationError: (422, "invalid-parameter"),
+    index_errors.UnknownJobError: (404, "unknown-job"),
+    index_errors.JobConflictError: (409, "job-under-way"),
+    index_errors.IdempotencyError: (422, "idempotency-key-reused"),
     index_errors.NoGenerationError: (503, "index-unavailable"),
     index_errors.GenerationDamagedError: (503, "index-unavailable"),
     index_errors.EncoderMismatchError: (503, "model-mismatch"),
@@ -47,6 +52,8 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
 # What a status of the framework itself is called.
 _BY_STATUS = {
     400: "malformed-multipart",
+    401: "unauthorized",
+    403: "forbidden",
     404: "not-found",
     405: "method-not-allowed",
     413: "payload-too-large",
@@ -106,6 +113,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(PayloadTooLargeError, _too_large)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(OperationalError, _store_away)
     app.add_exception_handler(Exception, _unforeseen)
 
 
@@ -176,6 +184,13 @@ async def _http_error(request: Request, exc: Exception) -> JSONResponse:
     response = problem(request, exc.status_code, name, str(exc.detail))
     response.headers.update(exc.headers or {})
     return response
+
+
+async def _store_away(request: Request, exc: Exception) -> JSONResponse:
+    """The database is away or too slow: its own words stay in the log."""
+    _log.warning("request %s: the database is away: %s", request_id(request), exc)
+    detail = "the metadata store does not answer; try again in a moment"
+    return problem(request, 503, "store-unavailable", detail)
 
 
 async def _unforeseen(request: Request, exc: Exception) -> JSONResponse:

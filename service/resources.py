@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import threading
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
+from dbos import DBOSClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from twinjet.index.cutouts.open import open_provider
@@ -16,6 +18,9 @@ from twinjet.index.errors import (
     TwinjetIndexError,
 )
 from twinjet.index.generation import Manifest, open_generation
+from twinjet.index.jobs.engine import connect
+from twinjet.index.jobs.jobs import Jobs
+from twinjet.index.jobs.progress import ProgressBoard
 from twinjet.index.search import Searcher
 from twinjet.index.source import Source
 from twinjet.index.store import Generation, SourceStore
@@ -85,10 +90,23 @@ class Resources:
         self.inference = Inference(_encoder(config))
         self.trouble: str | None = None
         self._served: Served | None = None
+        self._engine: DBOSClient | None = None
+        self._refreshing = threading.Lock()
+        self._closed = False
         self.picture = lru_cache(maxsize=config.picture_cache)(self._draw)
+
+    @cached_property
+    def jobs(self) -> Jobs:
+        """All jobs; the engine is connected to when it is first asked for."""
+        self._engine = connect(self.config.jobs_url)
+        return Jobs(self._engine, ProgressBoard(self.store.engine))
 
     def close(self) -> None:
         """Give everything back."""
+        with self._refreshing:  # whose thread goes on when its task is cancelled
+            self._closed = True
+        if self._engine is not None:
+            self._engine.destroy()
         self.inference.close()
         self.store.close()
 
@@ -150,13 +168,18 @@ class Resources:
 
         What is wrong is kept in `trouble`, and the earlier generation goes on.
         """
+        with self._refreshing:
+            if not self._closed:
+                self._refresh()
+
+    def _refresh(self) -> None:
         try:
             current = self.store.current()
             if current is None:
                 return
             if self._served and current.number == self._served.generation.number:
                 return
-            opened = open_generation(self.config.files.generations / current.folder)
+            opened = open_generation(self.config.files.generation(current.folder))
             self._served = Served(
                 generation=current,
                 searcher=Searcher(opened, self.store),

@@ -240,9 +240,10 @@ class GenerationsOut(BaseModel):
 
 
 class GenerationReport(GenerationItem):
-    """A generation with its manifest."""
+    """A generation with its manifest, and what was found before it was published."""
 
     manifest: dict[str, Any]
+    report: dict[str, Any] | None
 
 
 class Health(BaseModel):

@@ -4,7 +4,9 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,9 +32,18 @@ def shared_data() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@dataclass
+class Postgres:
     """A PostgreSQL of its own on a free port of this machine."""
+
+    url: str
+    start: Callable[[], None]
+    stop: Callable[[], None]
+    """At once, as if the power went."""
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     found = shutil.which("initdb")
     initdb = Path(found) if found else (programs[-1] if programs else None)
@@ -61,9 +72,20 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     run("initdb", "-U", "twinjet", "--auth=trust", "-E", "UTF8", "--no-sync")
     options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
-    run("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
+    start = partial(
+        run, "pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start"
+    )
+    stop = partial(run, "pg_ctl", "-w", "-m", "immediate", "stop")
+    start()
     try:
-        yield f"postgresql+psycopg://twinjet@127.0.0.1:{port}/postgres"
+        yield Postgres(
+            f"postgresql+psycopg://twinjet@127.0.0.1:{port}/postgres", start, stop
+        )
     finally:
-        run("pg_ctl", "-w", "-m", "immediate", "stop")
+        stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres: Postgres) -> str:
+    return postgres.url

@@ -16,6 +16,7 @@ from twinjet.index.cutouts.remote import open_remote
 from twinjet.index.cutouts.remote_settings import KINDS as ARCHIVES
 from twinjet.index.cutouts.remote_settings import is_remote
 from twinjet.index.cutouts.stack import STACK_ENDINGS, StackProvider
+from twinjet.index.cutouts.store import StoreProvider, is_store
 from twinjet.index.errors import CutoutLocationError
 
 
@@ -29,7 +30,8 @@ def open_provider(location: str, *, fetch: bool = True) -> CutoutProvider:
     location
         Path of a folder, of a ``.zip`` or ``.tar``, or of an HDF5 file;
         ``mosaic:PATH?size_arcsec=270`` for one or many FITS images to cut from;
-        ``stack:PATH?images=NAME&ids=NAME`` for datasets of an HDF5 file; a public
+        ``stack:PATH?images=NAME&ids=NAME`` for datasets of an HDF5 file; a URL of any
+        store that fsspec knows, such as ``s3://bucket/cutouts``; a public
         archive as `twinjet.index.cutouts.remote_settings` writes it, such as
         ``first:?cache=PATH``.
     fetch
@@ -46,6 +48,8 @@ def open_provider(location: str, *, fetch: bool = True) -> CutoutProvider:
         return _of_path(Path(rest))
     if is_remote(location):
         return open_remote(location, fetch=fetch)
+    if is_store(kind, rest):
+        return StoreProvider(location)
     if kind in ARCHIVES:
         msg = f"{location!r} is no location: write {kind}:?cache=FOLDER"
         raise CutoutLocationError(msg, actual=location)

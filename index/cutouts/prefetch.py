@@ -30,7 +30,11 @@ class Prefetching(Protocol):
 
 
 def in_order(
-    function: Callable[[A], B], items: Iterable[A], *, threads: int
+    function: Callable[[A], B],
+    items: Iterable[A],
+    *,
+    threads: int,
+    ahead: int = _AHEAD,
 ) -> Generator[B]:
     """Results of a function in the order of the items, a bounded number ahead.
 
@@ -47,7 +51,7 @@ def in_order(
         pending: deque[Future[B]] = deque()
         for item in items:
             pending.append(pool.submit(function, item))
-            if len(pending) >= _AHEAD * threads:
+            if len(pending) >= ahead * threads:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

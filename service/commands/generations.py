@@ -47,6 +47,6 @@ def rollback(number: int, home: Path | None) -> None:
     config = config_of(home)
     store = existing_store_of(config)
     generation = store.generation(number)
-    open_generation(config.files.generations / generation.folder)
+    open_generation(config.files.generation(generation.folder))
     store.publish(number)
     click.echo(f"generation {number} is current")

@@ -9,7 +9,6 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -91,33 +90,7 @@ def open_current(config: Config, store: SourceStore) -> OpenGeneration:
     if current is None:
         msg = f"nothing is indexed in {config.home}: run `twinjet index FOLDER`"
         raise NoGenerationError(msg)
-    return open_generation(config.files.generations / current.folder)
-
-
-class Bars:
-    """Progress of a build as bars on the terminal; `twinjet.index.reindex.Watcher`."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task: TaskID | None = None
-
-    def stage(self, name: str, total: int | None) -> None:
-        """A stage begins, of so many sources where that is known."""
-        self.finish()
-        self._task = self._progress.add_task(name, total=total)
-
-    def finish(self) -> None:
-        """The last stage has ended."""
-        if self._task is not None:
-            task = next(t for t in self._progress.tasks if t.id == self._task)
-            if task.total is None:  # it had nothing to count, and is done
-                self._progress.update(self._task, total=1, completed=1)
-            self._progress.stop_task(self._task)
-
-    def advance(self, count: int) -> None:
-        """So many more sources of this stage are done."""
-        if self._task is not None:
-            self._progress.advance(self._task, count)
+    return open_generation(config.files.generation(current.folder))
 
 
 def bars() -> Progress:

@@ -1,21 +1,24 @@
 """``twinjet serve``, and ``twinjet up`` which first makes what there is to serve."""
 
 import json
+import os
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import click
 import uvicorn
 
-from twinjet.index.cutouts.folder import FolderProvider
-from twinjet.index.folder import catalogue_of_folder
+from twinjet.index.jobs.request import ReindexRequest
 from twinjet.service.app import create_app
-from twinjet.service.commands.index import run_build
+from twinjet.service.commands.following import index_catalogue
 from twinjet.service.commands.options import HOME, PIXEL_SCALE, config_of, errors
 from twinjet.service.config import Config
+from twinjet.service.workers import Workers
 
 # Of the demonstration; indexed in about a minute on two cores.
 _SIMULATED = 2000
@@ -34,8 +37,10 @@ _PORT = click.option(
 @_HOST
 @_PORT
 def serve(home: Path | None, host: str | None, port: int | None) -> None:
-    """Serve the index: the page at /, the API beside it."""
-    _server(config_of(home, host=host, port=port)).run()
+    """Serve the index: the page at /, the API beside it, and a worker for jobs."""
+    config = config_of(home, host=host, port=port)
+    with _workers(config):
+        _server(config).run()
 
 
 @click.command()
@@ -63,18 +68,28 @@ def up(
         folder = _simulated_sky(config)
         _say("data", started)
     started = time.monotonic()
-    report = run_build(
-        config,
-        catalogue_of_folder(folder),
-        FolderProvider(folder),
-        pixel_scale_arcsec=pixel_scale,
+    request = ReindexRequest(
+        cutouts=str(folder.absolute()), pixel_scale_arcsec=pixel_scale
     )
-    _say(f"index ({report.count} sources)", started)
+    report = index_catalogue(config, request.read(), request)
+    _say(f"index ({report['count']} sources)", started)
     started = time.monotonic()
     server = _server(config)
     greeter = threading.Thread(target=_greet, args=(server, started), daemon=True)
     greeter.start()
-    server.run()
+    with _workers(config):
+        server.run()
+
+
+@contextmanager
+def _workers(config: Config) -> Iterator[None]:
+    """The workers of this server, as long as it runs."""
+    workers = Workers(config.workers, config.home, os.environ)
+    workers.start()
+    try:
+        yield
+    finally:
+        workers.stop()
 
 
 def _simulated_sky(config: Config) -> Path:

@@ -1,13 +1,17 @@
 """What is and was served, and by which encoder."""
 
+import re
 from dataclasses import fields
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Depends, Path
+from fastapi.responses import StreamingResponse
 
 from twinjet.index.errors import UnknownEncoderError, UnknownGenerationError
-from twinjet.index.generation import Manifest
-from twinjet.service.dependencies import ResourcesDep
+from twinjet.index.export import embeddings_parquet
+from twinjet.index.generation import Manifest, open_generation
+from twinjet.service.access import admin
+from twinjet.service.dependencies import RegionDep, ResourcesDep
 from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.schemas import (
     EncoderItem,
@@ -18,6 +22,8 @@ from twinjet.service.schemas import (
 )
 
 router = APIRouter(tags=["provenance"], responses=PROBLEM_RESPONSES)
+
+PARQUET = "application/vnd.apache.parquet"
 
 # Of a signed 64-bit integer, which is what the store takes.
 _MOST = 2**63 - 1
@@ -50,13 +56,56 @@ def one_generation(
     item = GenerationItem.of(
         generation, current=current is not None and number == current.number
     )
-    manifest = Manifest.read(held.config.files.generations / generation.folder)
+    manifest = Manifest.read(held.config.files.generation(generation.folder))
     hidden = {"cutouts"}  # a path on the server is nobody's business
     shown = {f.name for f in fields(manifest)} - hidden
     return GenerationReport(
         **item.model_dump(),
         manifest={n: v for n, v in manifest.to_dict().items() if n in shown},
+        report=generation.report,
     )
+
+
+@router.get(
+    "/generations/{number}/embeddings.parquet",
+    response_class=StreamingResponse,
+    responses={200: {"content": {PARQUET: {}}, "description": "The table"}},
+    summary="Embeddings of one build or a region of it, as HATS catalogues have theirs",
+)
+def embeddings(
+    number: Annotated[int, Path(ge=1, le=_MOST)], held: ResourcesDep, region: RegionDep
+) -> StreamingResponse:
+    generation = held.store.generation(number)
+    if generation.state != "ready":
+        message = f"generation {number} has not been published"
+        raise UnknownGenerationError(message, actual=number)
+    served = held.served
+    opened = (
+        served.searcher.generation
+        if served.generation.number == number
+        else open_generation(held.config.files.generation(generation.folder))
+    )
+    name = f"twinjet-{generation.catalogue_name}-{number}.parquet"
+    safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    return StreamingResponse(
+        embeddings_parquet(number, opened, held.store, region=region),
+        media_type=PARQUET,
+        headers={"Content-Disposition": f'attachment; filename="{safe}"'},
+    )
+
+
+@router.post(
+    "/generations/{number}/publish",
+    dependencies=[Depends(admin)],
+    summary="Serve an earlier build again, if its files are whole",
+)
+def publish(
+    number: Annotated[int, Path(ge=1, le=_MOST)], held: ResourcesDep
+) -> GenerationReport:
+    generation = held.store.generation(number)
+    open_generation(held.config.files.generation(generation.folder))
+    held.store.publish(number)
+    return one_generation(number, held)
 
 
 @router.get("/encoders", summary="The encoders that this service has")

@@ -111,6 +111,10 @@ def make_mosaic(place: Path, stack: Images) -> str:
     return f"mosaic:{path}?size_arcsec={SIDE * PIXEL_SCALE_ARCSEC}"
 
 
+def make_store(place: Path, stack: Images) -> str:
+    return f"file://{make_folder(place, stack)}"
+
+
 @dataclass
 class Kind:
     make: Callable[[Path, Images], str]
@@ -127,6 +131,7 @@ KINDS = {
     "zip": Kind(make_zip, NOBODY, r"not in sky\.zip"),
     "tar": Kind(make_tar, NOBODY, r"not in sky\.tar"),
     "stack": Kind(make_stack, NOBODY, r"none of the 6 IDs of sky\.h5"),
+    "store": Kind(make_store, NOBODY, "No such file"),
     "mosaic": Kind(make_mosaic, NOBODY, "outside of the 1 tiles"),
 }
 

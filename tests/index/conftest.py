@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from databases import emptied
 
 from twinjet.index.database import create_engine, upgrade
 from twinjet.index.store import SourceStore
@@ -16,10 +17,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine
     if request.param == "sqlite":
         engine = create_engine(f"sqlite:///{tmp_path / 'store.sqlite'}")
     else:
-        engine = create_engine(request.getfixturevalue("postgres_url"))
-        with engine.begin() as connection:
-            connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-            connection.execute(sa.text("CREATE SCHEMA public"))
+        engine = create_engine(emptied(request.getfixturevalue("postgres_url")))
     upgrade(engine)
     yield engine
     engine.dispose()

@@ -21,7 +21,7 @@ from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import CutoutUnavailableError
 from twinjet.index.generation import open_generation
 from twinjet.index.home import Home
-from twinjet.index.reindex import Report, build
+from twinjet.index.reindex import Report, Workshop, build
 from twinjet.index.source import Source
 from twinjet.index.store import SourceStore
 from twinjet.model.cutout import Cutout
@@ -336,10 +336,12 @@ def test_an_index_of_a_mosaic_finds_each_source_itself(tmp_path: Path) -> None:
     def index() -> Report:
         return build(
             catalogue,
-            open_provider(f"mosaic:{tmp_path / 'tiles'}?size_arcsec=180"),
-            home=home,
-            store=store,
-            encoder=encoder,
+            Workshop(
+                home,
+                store,
+                encoder,
+                open_provider(f"mosaic:{tmp_path / 'tiles'}?size_arcsec=180"),
+            ),
             watcher=Quiet(),
         )
 
@@ -353,9 +355,9 @@ def test_an_index_of_a_mosaic_finds_each_source_itself(tmp_path: Path) -> None:
         queries = encoder.embed_images(
             np.stack([encoder.card.preprocess(cutout).image for cutout in cutouts])
         )
-        for row, query in enumerate(queries):
+        for source, query in zip(sources, queries, strict=True):
             similarities, rows = opened.index.search(query, 2)
-            assert rows[0] == row
+            assert store.sources_by_row(1, rows[:1].tolist()) == [source]
             assert similarities[0] > 0.9999 > similarities[1]
     finally:
         store.close()

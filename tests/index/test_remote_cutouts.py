@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import pytest
 from archives import Archive, fits_file, serve_archive
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from skies import Quiet, small_encoder
 
@@ -36,7 +36,7 @@ from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import CutoutLocationError, CutoutUnavailableError
 from twinjet.index.generation import open_generation
 from twinjet.index.home import Home
-from twinjet.index.reindex import Report, build
+from twinjet.index.reindex import Report, Workshop, build
 from twinjet.index.source import Source
 from twinjet.index.store import SourceStore
 from twinjet.model.decode import read_cutout
@@ -50,7 +50,7 @@ import sys
 from twinjet.index.cutouts.remote import open_remote
 from twinjet.index.generation import open_generation
 from twinjet.index.home import Home
-from twinjet.index.reindex import Report, build
+from twinjet.index.reindex import Report, Workshop, build
 from twinjet.index.source import Source
 from twinjet.index.store import SourceStore
 provider = open_remote(sys.argv[1])
@@ -275,7 +275,7 @@ def test_a_service_never_waits_for_an_archive(archive: Archive, tmp_path: Path) 
         ).map(b"".join),
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_bytes_are_an_answer_or_an_error_of_ours(data: bytes) -> None:
     for read in (whole_fits, read_votable):
         with pytest.raises(CutoutUnavailableError, match="archive"):
@@ -595,10 +595,12 @@ def test_an_index_is_built_from_an_archive_and_built_anew_without_it(
     def built() -> Report:
         return build(
             make_catalogue("sky", sources, [], []),
-            provider(archive, tmp_path / "cache"),
-            home=home,
-            store=store,
-            encoder=small_encoder(views=1),
+            Workshop(
+                home,
+                store,
+                small_encoder(views=1),
+                provider(archive, tmp_path / "cache"),
+            ),
             watcher=Quiet(),
         )
 

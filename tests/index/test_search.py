@@ -64,11 +64,9 @@ def make(folder: Path, vectors: NDArray[np.float32]) -> Searcher:
     write_generation(
         folder / "g000001",
         manifest,
-        vectors=vectors,
-        positions=unit_vectors(RA[:count], DEC[:count]),
+        [(vectors, unit_vectors(RA[:count], DEC[:count]))],
     )
-    store.finish_generation(number, source_count=count, folder="g000001")
-    store.publish(number)
+    store.publish_build(number, source_count=count, folder="g000001")
     return Searcher(open_generation(folder / "g000001"), store)
 
 

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from twinjet.index.database import create_engine, upgrade
@@ -81,8 +81,7 @@ def publish(store: SourceStore, sources: list[Source]) -> int:
     )
     store.add_sources(number, 0, sources[:100])
     store.add_sources(number, 100, sources[100:])
-    store.finish_generation(number, source_count=len(sources), folder=f"g{number}")
-    store.publish(number)
+    store.publish_build(number, source_count=len(sources), folder=f"g{number}")
     return number
 
 
@@ -117,7 +116,7 @@ def test_a_cone_of_no_radius_finds_the_very_position(
         assert source in [s for _, s, _ in found]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     ra=st.floats(0, 360),
     dec=st.floats(-90, 90),
@@ -228,7 +227,7 @@ def test_a_building_generation_is_not_the_current_one(store: SourceStore) -> Non
         with pytest.raises(UnknownGenerationError):
             store.publish(number)
     with pytest.raises(StoreError):
-        store.finish_generation(second, source_count=1, folder="x")
+        store.publish_build(second, source_count=1, folder="x")
 
 
 def test_an_earlier_generation_can_be_current_again(store: SourceStore) -> None:

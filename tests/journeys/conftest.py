@@ -6,6 +6,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2 as httpx
@@ -13,9 +14,9 @@ import pytest
 from commands import TWINJET, run_twinjet
 
 
-@pytest.fixture(scope="session")
-def serve() -> Iterator[Callable[[Path], str]]:
-    """Start a server over a home; gives its address when it is ready."""
+@contextmanager
+def servers() -> Iterator[Callable[[Path], str]]:
+    """Start servers over homes; each gives its address when it is ready."""
     processes: list[subprocess.Popen[bytes]] = []
 
     def start(home: Path) -> str:
@@ -44,6 +45,13 @@ def serve() -> Iterator[Callable[[Path], str]]:
         assert process.wait(timeout=60) == 0 or process.returncode == -signal.SIGTERM
 
 
+@pytest.fixture
+def serve() -> Iterator[Callable[[Path], str]]:
+    """Servers that end with the test: each has a worker that looks for work."""
+    with servers() as start:
+        yield start
+
+
 @pytest.fixture(scope="session")
 def mirabest_home(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MiraBest's 1,091 training sources, indexed with the shipped encoder."""
@@ -53,5 +61,6 @@ def mirabest_home(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def mirabest_server(mirabest_home: Path, serve: Callable[[Path], str]) -> str:
-    return serve(mirabest_home)
+def mirabest_server(mirabest_home: Path) -> Iterator[str]:
+    with servers() as start:
+        yield start(mirabest_home)

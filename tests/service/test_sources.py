@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from astropy.io import fits
 from fastapi.testclient import TestClient
@@ -176,7 +177,14 @@ def test_every_error_of_ours_has_a_place_in_the_table() -> None:
         *("EncoderError", "EncoderFileError", "DatasetError", "SimulationError"),
         *("CatalogueError", "CatalogueFormatError", "CatalogueColumnError"),
         *("BuildInProgressError", "TooManyFailuresError", "StoreError", "CutoutError"),
-        "CutoutLocationError",
+        *(
+            "SharedStoreError",
+            "ShardDamagedError",
+            "CutoutsUnreadError",
+            "VerificationError",
+            "JobError",
+            "JobFailedError",
+        ),
     }
     for module in (model_errors, index_errors):
         for error in vars(module).values():
@@ -220,3 +228,32 @@ def test_behind_a_path_prefix_links_carry_it(config: Config) -> None:
             client.get("/sources?limit=1").json()["next"].startswith("/twins/sources?")
         )
         assert client.get("/").status_code == 200
+
+
+def test_embeddings_are_there_to_take(client: TestClient, config: Config) -> None:
+    answer = client.get("/generations/1/embeddings.parquet")
+    assert answer.headers["content-type"] == "application/vnd.apache.parquet"
+    assert 'filename="twinjet-sky' in answer.headers["content-disposition"]
+    table = pq.read_table(io.BytesIO(answer.content))
+    assert table.num_rows == 40
+    cells = table["_healpix_29"].to_pylist()
+    assert cells == sorted(cells)
+    vectors = np.load(config.home / "generations" / "g000001" / "vectors.npy")
+    found = np.array(table["embedding"].to_pylist(), np.float32)
+    np.testing.assert_array_equal(found, vectors)
+    assert table.schema.metadata[b"generation"] == b"1"
+    near = {"region_ra": 0, "region_dec": -14, "region_radius_deg": 2}
+    answer = client.get("/generations/1/embeddings.parquet", params=near)
+    part = pq.read_table(io.BytesIO(answer.content))
+    assert 0 < part.num_rows < 40
+    whole = dict(zip(table["source_id"].to_pylist(), found, strict=True))
+    for row in part.to_pylist():
+        np.testing.assert_array_equal(row["embedding"], whole[row["source_id"]])
+    nowhere = near | {"region_dec": 80}
+    answer = client.get("/generations/1/embeddings.parquet", params=nowhere)
+    assert pq.read_table(io.BytesIO(answer.content)).num_rows == 0
+    missing = client.get("/generations/9/embeddings.parquet")
+    assert_problem(missing, 404, "unknown-generation")
+    near.pop("region_dec")
+    half = client.get("/generations/1/embeddings.parquet", params=near)
+    assert_problem(half, 422, "invalid-parameter")

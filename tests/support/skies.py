@@ -12,7 +12,7 @@ from twinjet.index.cutouts.folder import FolderProvider
 from twinjet.index.database import create_engine, upgrade
 from twinjet.index.folder import catalogue_of_folder
 from twinjet.index.home import Home
-from twinjet.index.reindex import Report, build
+from twinjet.index.reindex import Report, Workshop, build
 from twinjet.index.store import SourceStore
 from twinjet.model.backbone import Backbone
 from twinjet.model.card import EncoderCard
@@ -112,7 +112,9 @@ class Quiet:
         pass
 
 
-def index_sky(folder: Path, home: Path, encoder: Encoder) -> Report:
+def index_sky(
+    folder: Path, home: Path, encoder: Encoder, *, force: bool = False
+) -> Report:
     """Build and publish a folder, as ``twinjet index`` does."""
     home.mkdir(parents=True, exist_ok=True)
     files = Home(home)
@@ -122,11 +124,9 @@ def index_sky(folder: Path, home: Path, encoder: Encoder) -> Report:
     try:
         return build(
             catalogue_of_folder(folder),
-            FolderProvider(folder),
-            home=files,
-            store=store,
-            encoder=encoder,
+            Workshop(files, store, encoder, FolderProvider(folder)),
             watcher=Quiet(),
+            force=force,
         )
     finally:
         store.close()

@@ -1,0 +1,259 @@
+"""How fast a catalogue is indexed, and in how much memory.
+
+    python benchmarks/reindexing.py ../shared/data             # 1, 2 workers, real
+    python benchmarks/reindexing.py ../shared/data --sources 100000
+
+Real cutouts of MiraBest; for more sources than it has, the same cutouts without their
+WCS at other positions, each read, decoded and embedded for itself. Beside the rate of
+the job stands that of the encoder alone on the same cutouts, decoded before, in the
+same run. Memory is the largest resident set of any process of the job, file pages that
+are mapped counted in. The table is benchmarks/results/reindexing.md with --write.
+"""
+
+import argparse
+import csv
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from twinjet.index.database import create_engine
+from twinjet.index.home import Home
+from twinjet.index.jobs.engine import connect, system_url
+from twinjet.index.jobs.jobs import Jobs
+from twinjet.index.jobs.progress import ProgressBoard
+from twinjet.index.jobs.request import ReindexRequest
+from twinjet.index.store import SourceStore
+from twinjet.model.decode import read_cutout
+from twinjet.model.encoder import card_path, load_encoder
+
+RESULTS = Path(__file__).parent / "results"
+
+# Cutouts that the encoder alone is timed with.
+_ALONE = 512
+
+
+def main() -> None:
+    """Measure, print, and write where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder of the catalogues")
+    parser.add_argument("--sources", type=int, default=0, help="0: those of MiraBest")
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
+    parser.add_argument(
+        "--views",
+        type=int,
+        choices=(1, 8),
+        default=8,
+        help="of the encoder; 1 is eight times as fast, to see the rest at work",
+    )
+    parser.add_argument("--write", action="store_true")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        mirabest = args.data / "mirabest"
+        sky = repeated(mirabest, folder / "sky", args.sources)
+        card = encoder_of(folder, args.views)
+        lines = [head(card)]
+        for workers in args.workers:
+            threads = max(1, (os.cpu_count() or 1) // workers)
+            alone = encoder_alone(card, mirabest, workers, threads)
+            home = folder / f"home{workers}"
+            row = indexed(sky, home, card, workers, threads)
+            lines.append(line(workers, threads, alone, row))
+            print(lines[-1], flush=True)
+    text = "\n".join(lines)
+    print(text)
+    if args.write:
+        name = f"reindexing-{args.sources or 'mirabest'}.md"
+        (RESULTS / name).write_text(text + "\n", encoding="utf-8")
+
+
+def repeated(mirabest: Path, folder: Path, count: int) -> Path:
+    """MiraBest as it is, or so many sources with its cutouts at other positions."""
+    if not count:
+        return mirabest
+    folder.mkdir()
+    with (mirabest / "catalogue.csv").open(encoding="utf-8") as table:
+        names = [row["cutout"] for row in csv.DictReader(table)]
+    for number, name in enumerate(names):
+        pixels = read_cutout(mirabest / name).pixels
+        fits.PrimaryHDU(pixels).writeto(folder / f"{number}.fits")
+    rng = np.random.default_rng(0)
+    ra = rng.uniform(0, 360, count)
+    dec = np.degrees(np.arcsin(rng.uniform(-1, 1, count)))
+    with (folder / "catalogue.csv").open("w", encoding="utf-8") as table:
+        table.write("source_id,cutout,ra,dec,size_arcsec,kind\n")
+        for number in range(count):
+            cutout = number % len(names)
+            table.write(
+                f"S{number:06d},{cutout}.fits,{ra[number]:.6f},{dec[number]:.6f},"
+                f"{rng.uniform(5, 100):.1f},{'AB'[number % 2]}\n"
+            )
+    return folder
+
+
+def encoder_of(folder: Path, views: int) -> Path:
+    """Card of the shipped encoder, with so many views."""
+    encoder = load_encoder(card_path("twinjet"))
+    encoder.card = replace(encoder.card, views=views)
+    encoder.save(folder / "encoder")
+    return folder / "encoder" / "twinjet.json"
+
+
+def encoder_alone(card: Path, mirabest: Path, workers: int, threads: int) -> float:
+    """Cutouts a second of so many encoders at a time, each of so many threads."""
+    code = (
+        "import sys, time, csv\n"
+        "from pathlib import Path\n"
+        "from twinjet.model.decode import read_cutout\n"
+        "from twinjet.model.encoder import load_encoder\n"
+        "folder, count = Path(sys.argv[1]), int(sys.argv[2])\n"
+        "rows = list(csv.DictReader((folder / 'catalogue.csv').open()))[:count]\n"
+        "cutouts = [read_cutout(folder / row['cutout']) for row in rows]\n"
+        "encoder = load_encoder(Path(sys.argv[3]))\n"
+        "encoder.embed(cutouts[:16])\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "started = time.monotonic()\n"
+        "for start in range(0, len(cutouts), 16):\n"
+        "    encoder.embed(cutouts[start:start + 16])\n"
+        "print(len(cutouts) / (time.monotonic() - started), flush=True)\n"
+    )
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(mirabest), str(_ALONE), str(card)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+        )
+        for _ in range(workers)
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        process.stdout.readline()
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    return sum(float(process.communicate()[0]) for process in processes)
+
+
+def indexed(
+    sky: Path, home_path: Path, card: Path, workers: int, threads: int
+) -> dict[str, float]:
+    """A job from its first shard to its end, by so many workers."""
+    home = Home(home_path)
+    home.path.mkdir()
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(threads),
+        "TWINJET_ENCODER": str(card),
+    }
+    command = [str(Path(sys.executable).with_name("twinjet")), "worker"]
+    processes = [
+        subprocess.Popen(
+            [*command, "--home", str(home.path)],
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(workers)
+    ]
+    for process in processes:
+        assert process.stderr is not None
+        process.stderr.readline()  # it is ready
+    store = SourceStore(create_engine(home.database_url))
+    client = connect(system_url(home.database_url, home.path))
+    jobs = Jobs(client, ProgressBoard(store.engine))
+    stages: dict[str, float] = {}
+    done: list[tuple[float, int]] = []
+    started = time.monotonic()
+    asked = jobs.submit(ReindexRequest(cutouts=str(sky)))
+    for job in jobs.follow(asked.id):
+        seen = job.progress
+        if seen is not None:
+            stages.setdefault(seen.stage, time.monotonic() - started)
+            if seen.stage == "embed":
+                done.append((time.monotonic() - started, seen.done))
+    took = time.monotonic() - started
+    job = jobs.get(asked.id)
+    assert job.report is not None, job.error
+    most = max(peak_mib(process.pid) for process in processes)
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.wait()
+    client.destroy()
+    store.close()
+    count = job.report["embedded"]
+    embedding = stages["index"] - stages["embed"]
+    (home.path / "done.json").write_text(json.dumps(done))
+    return {
+        "count": count,
+        "plan_s": stages["embed"],
+        "embed_s": embedding,
+        "rest_s": took - stages["index"],
+        "rate": count / embedding,
+        "first": rate_between(done, 0.0, 0.1, count),
+        "last": rate_between(done, 0.9, 1.0, count),
+        "rss_mib": most,
+        "digest": job.report["digest"],
+    }
+
+
+def peak_mib(process: int) -> float:
+    """Largest resident set of a process so far."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    row = next(row for row in status.splitlines() if row.startswith("VmHWM"))
+    return int(row.split()[1]) / 1024
+
+
+def rate_between(
+    done: list[tuple[float, int]], start: float, end: float, count: int
+) -> float:
+    """Cutouts a second of one part of them."""
+    inside = [(t, n) for t, n in done if start * count <= n <= end * count]
+    if len(inside) <= 1:
+        return float("nan")
+    (t0, n0), (t1, n1) = inside[0], inside[-1]
+    return (n1 - n0) / (t1 - t0) if t1 > t0 else float("nan")
+
+
+def head(card: Path) -> str:
+    """What was measured, and where."""
+    encoder = load_encoder(card).card
+    options = sys.argv[2:]  # the first one is where the data are, here
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {platform.machine()}, "
+        f"encoder {encoder.name} of {encoder.views} views, "
+        f"load {os.getloadavg()[0]:.1f} at the start. `python benchmarks/"
+        + " ".join([Path(__file__).name, "../shared/data", *options])
+        + "`\n\n"
+        "| workers x threads | cutouts | encoder alone /s | job /s | of it "
+        "| first tenth /s | last tenth /s | plan s | embed s "
+        "| index, verify, publish s | largest process MiB | digest |\n"
+        + "| --- " * 12
+        + "|"
+    )
+
+
+def line(workers: int, threads: int, alone: float, row: dict[str, float]) -> str:
+    """A row of the table."""
+    return (
+        f"| {workers} x {threads} | {row['count']:,} | {alone:.1f} | {row['rate']:.1f} "
+        f"| {100 * row['rate'] / alone:.0f} % | {row['first']:.1f} | {row['last']:.1f} "
+        f"| {row['plan_s']:.1f} | {row['embed_s']:.1f} | {row['rest_s']:.1f} "
+        f"| {row['rss_mib']:.0f} | {str(row['digest'])[:12]} |"
+    )
+
+
+if __name__ == "__main__":
+    main()

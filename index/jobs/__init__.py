@@ -1,0 +1,1 @@
+"""Builds as durable jobs: begun anywhere, done by any number of workers, resumed."""

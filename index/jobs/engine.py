@@ -1,0 +1,64 @@
+"""The durable engine under the jobs: DBOS, on SQLite or PostgreSQL."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
+
+NAME = "twinjet"
+
+JOBS = "twinjet-jobs"
+"""Queue of jobs, of which one is at work at a time."""
+
+SHARDS = "twinjet-shards"
+"""Queue of their shards, of which each worker takes one at a time."""
+
+VERSION = "1"
+"""Of what jobs do step by step. A worker takes jobs of its own version only, so this
+changes when a job that is under way could not be gone on with."""
+
+POLL_S = 0.5
+"""Between looks of a worker for work."""
+
+
+def system_url(metadata_url: str, folder: Path) -> str:
+    """Database of the engine: that of the metadata store, or a file of its own."""
+    if sa.make_url(metadata_url).get_backend_name() == "postgresql":
+        return metadata_url
+    return f"sqlite:///{(folder / 'jobs.sqlite').resolve()}"
+
+
+def config(url: str, worker: str) -> DBOSConfig:
+    """Settings of the engine for one worker."""
+    return DBOSConfig(
+        name=NAME,
+        system_database_url=url,
+        executor_id=worker,
+        application_version=VERSION,
+        log_level="WARNING",
+        # Never pickles, which run code when they are read.
+        serializer=DBOSPortableJSONSerializer(),
+        scheduler_polling_interval_sec=5.0,
+    )
+
+
+@contextmanager
+def connected(url: str) -> Iterator[DBOSClient]:
+    """A client for as long as it is needed."""
+    client = connect(url)
+    try:
+        yield client
+    finally:
+        client.destroy()
+
+
+def connect(url: str) -> DBOSClient:
+    """A client of the engine, its tables made."""
+    DBOS.migrate(url)
+    return DBOSClient(
+        system_database_url=url,
+        serializer=DBOSPortableJSONSerializer(),
+        application_name=NAME,
+    )

@@ -1,0 +1,304 @@
+"""Looks at a generation before it is published, as if nobody had made it."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinjet.index.checks import Check, Limits, Verification
+from twinjet.index.cutouts.port import CutoutProvider
+from twinjet.index.diff import Diff, diff_of
+from twinjet.index.embed import embed_again
+from twinjet.index.errors import GenerationDamagedError
+from twinjet.index.generation import (
+    OpenGeneration,
+    canary_rows,
+    open_generation,
+    recall_of,
+)
+from twinjet.index.home import Home
+from twinjet.index.sky import unit_vectors
+from twinjet.index.source import Source
+from twinjet.index.store import Generation, SourceStore
+from twinjet.model.encoder import Encoder
+
+_NEIGHBOURS = 10
+
+# Rows that are compared with the metadata store, and queries of quality and churn.
+_SAMPLE = 256
+
+# Rows of vectors that are looked at together.
+_BLOCK = 65_536
+
+# A column of so many different values is a name, of one value no class.
+_CLASSES = range(2, 21)
+
+
+def verify(
+    number: int,
+    folder: str,
+    *,
+    home: Home,
+    store: SourceStore,
+    encoder: Encoder,
+    provider: CutoutProvider,
+    limits: Limits,
+) -> Verification:
+    """Look at a generation.
+
+    Damaged files, rows that do not match and vectors of another length end it at once,
+    for nothing else can be looked at then.
+    """
+    try:
+        opened = open_generation(home.generation(folder))
+    except GenerationDamagedError as exc:
+        return Verification([Check("files", passed=False, detail=str(exc))])
+    checks = [Check("files", passed=True, detail="every checksum is right")]
+    checks += _against_metadata(number, opened, store, encoder)
+    checks.append(_vectors(opened))
+    if not all(check.passed for check in checks):
+        return Verification(checks)
+    checks.append(_recall(opened, limits))
+    rows = canary_rows(opened.manifest.count)[::8].tolist()
+    canaries = dict(zip(rows, store.sources_by_row(number, rows), strict=True))
+    checks.append(_canaries(canaries, opened, provider, encoder, limits))
+    quality = _quality(number, opened, store)
+    diff = kept = None
+    current = store.current()
+    before = None if current is None else _same_catalogue(number, current, store, home)
+    if current is not None and before is not None:
+        diff = diff_of(store.engine, current.number, number)
+        checks.append(_removed(diff, limits))
+        same_encoder = before.manifest.encoder_id == opened.manifest.encoder_id
+        kept = _kept(before, opened, current.number, number, store, alike=same_encoder)
+        if kept is not None and same_encoder:
+            checks.append(
+                Check(
+                    "neighbours",
+                    passed=kept >= limits.min_kept_neighbours,
+                    detail=f"of ten neighbours of unchanged sources {10 * kept:.1f} "
+                    f"are those of generation {current.number}",
+                    value=kept,
+                    limit=limits.min_kept_neighbours,
+                )
+            )
+        checks += _lost_quality(quality, (current.report or {}), limits)
+    return Verification(checks, diff, kept, quality)
+
+
+def _against_metadata(
+    number: int, opened: OpenGeneration, store: SourceStore, encoder: Encoder
+) -> Iterator[Check]:
+    """Counts, encoder, and whether rows are of the same sources on both sides."""
+    manifest = opened.manifest
+    counts = manifest.count, store.count(number), len(opened.index)
+    yield Check(
+        "counts",
+        passed=len(set(counts)) == 1 and counts[0] > 0,
+        detail="{} in the manifest, {} in the metadata, {} vectors".format(*counts),
+    )
+    yield Check(
+        "encoder",
+        passed=manifest.encoder_id == encoder.card.id,
+        detail=f"vectors of {manifest.encoder_id}, this is {encoder.card.id}",
+    )
+    if len(set(counts)) > 1:
+        return
+    rows = _some(manifest.count, _SAMPLE)
+    sources = store.sources_by_row(number, rows.tolist())
+    there = unit_vectors([s.ra for s in sources], [s.dec for s in sources])
+    off = float(np.abs(there - opened.positions[rows]).max())
+    yield Check(
+        "rows",
+        passed=off < 1e-12,  # noqa: PLR2004 - rounding, a millionth of an arcsec
+        detail=f"positions of {len(rows)} rows differ by {off:.1e} at most",
+        value=off,
+    )
+
+
+def _vectors(opened: OpenGeneration) -> Check:
+    """Finite, and of unit norm."""
+    worst = 0.0
+    for start in range(0, len(opened.vectors), _BLOCK):
+        part = opened.vectors[start : start + _BLOCK]
+        off = np.abs(np.einsum("nd,nd->n", part, part) - 1.0)
+        worst = max(worst, float(np.where(np.isfinite(off), off, np.inf).max()))
+    return Check(
+        "vectors",
+        passed=worst < 1e-4,  # noqa: PLR2004 - rounding of float32
+        detail=f"squared norms differ from 1 by {worst:.1e} at most",
+        value=worst,
+    )
+
+
+def _recall(opened: OpenGeneration, limits: Limits) -> Check:
+    try:
+        recall = recall_of(opened.index, opened.vectors)
+    except GenerationDamagedError as exc:
+        return Check("recall", passed=False, detail=str(exc))
+    recall = min(recall, opened.manifest.recall_at_10)
+    return Check(
+        "recall",
+        passed=recall >= limits.min_recall,
+        detail=f"recall at 10 against exact search is {recall:.3f}",
+        value=recall,
+        limit=limits.min_recall,
+    )
+
+
+def _canaries(
+    canaries: Mapping[int, Source],
+    opened: OpenGeneration,
+    provider: CutoutProvider,
+    encoder: Encoder,
+    limits: Limits,
+) -> Check:
+    """Cutouts of some sources, embedded once more, find these very sources."""
+    worst, looked = 1.0, 0
+    for row, source in canaries.items():
+        scale = opened.manifest.pixel_scale_arcsec
+        vector = embed_again(
+            source, provider=provider, encoder=encoder, pixel_scale_arcsec=scale
+        )
+        if vector is not None:
+            looked += 1
+            worst = min(worst, float(vector @ opened.vectors[row]))
+    return Check(
+        "canaries",
+        passed=looked > 0 and worst >= limits.min_self_similarity,
+        detail=f"{looked} cutouts embedded once more are alike their sources' vectors "
+        f"by {worst:.5f} at least",
+        value=worst,
+        limit=limits.min_self_similarity,
+    )
+
+
+def _same_catalogue(
+    number: int, current: Generation, store: SourceStore, home: Home
+) -> OpenGeneration | None:
+    """The current generation, if there is something to compare."""
+    if current.catalogue_name != store.generation(number).catalogue_name:
+        return None
+    try:
+        return open_generation(home.generation(current.folder))
+    except GenerationDamagedError:
+        return None
+
+
+def _removed(diff: Diff, limits: Limits) -> Check:
+    part = diff.removed / diff.before if diff.before else 0.0
+    return Check(
+        "removed",
+        passed=part <= limits.max_removed,
+        detail=f"{diff.removed} of {diff.before} sources are gone",
+        value=part,
+        limit=limits.max_removed,
+    )
+
+
+def _kept(
+    before: OpenGeneration,
+    after: OpenGeneration,
+    old: int,
+    new: int,
+    store: SourceStore,
+    *,
+    alike: bool,
+) -> float | None:
+    """Part of ten neighbours that stay, among the sources that both have.
+
+    Of vectors that are the same only, where the encoder is (`alike`).
+    """
+    rows = _some(before.manifest.count, _SAMPLE)
+    queries = store.sources_by_row(old, rows.tolist())
+    there = store.rows_of(new, [s.source_id for s in queries])
+    parts = []
+    for row, source in zip(rows, queries, strict=True):
+        other = there.get(source.source_id)
+        if other is None:
+            continue
+        vector, moved = before.vectors[row], after.vectors[other]
+        if alike and float(vector @ moved) < 1 - 1e-5:
+            continue
+        one = _names(before, old, vector, store, also_in=new)
+        two = _names(after, new, moved, store, also_in=old)
+        shorter = min(len(one), len(two), _NEIGHBOURS + 1)
+        if shorter > 1:
+            same = len(set(one[:shorter]) & set(two[:shorter])) - 1  # itself
+            parts.append(same / (shorter - 1))
+    return float(np.mean(parts)) if parts else None
+
+
+def _names(
+    opened: OpenGeneration,
+    number: int,
+    query: NDArray[np.float32],
+    store: SourceStore,
+    *,
+    also_in: int,
+) -> list[str]:
+    """Neighbours of a vector, itself among them, that another generation has too."""
+    _, rows = opened.index.search(np.asarray(query), 4 * _NEIGHBOURS)
+    names = [s.source_id for s in store.sources_by_row(number, rows.tolist())]
+    there = store.rows_of(also_in, names)
+    return [name for name in names if name in there]
+
+
+def _quality(
+    number: int, opened: OpenGeneration, store: SourceStore
+) -> dict[str, dict[str, float]]:
+    """For each column of classes, the part of ten neighbours of the same class."""
+    columns = [c for c in store.generation(number).columns if c.kind != "number"]
+    if not columns or opened.manifest.count < 2 * _NEIGHBOURS:
+        return {}
+    rows = _some(opened.manifest.count, _SAMPLE)
+    found = [
+        opened.index.search(np.asarray(opened.vectors[row]), _NEIGHBOURS + 1)[1]
+        for row in rows
+    ]
+    every = np.unique(np.concatenate([rows, *found])).tolist()
+    sources = dict(zip(every, store.sources_by_row(number, every), strict=True))
+    quality = {}
+    for column in columns:
+        name = column.name
+        labels = {row: source.columns.get(name) for row, source in sources.items()}
+        counts = Counter(v for v in (labels[row] for row in rows) if v is not None)
+        total = sum(counts.values())
+        if len(counts) not in _CLASSES or total < _NEIGHBOURS:
+            continue
+        same: list[bool] = []
+        for row, neighbours in zip(rows, found, strict=True):
+            mine = labels[row]
+            if mine is not None:
+                theirs = (labels[n] for n in neighbours if n != row)
+                same += [label == mine for label in theirs if label is not None]
+        if same:
+            quality[name] = {
+                "same_class_at_10": round(float(np.mean(same)), 4),
+                "by_chance": round(sum((n / total) ** 2 for n in counts.values()), 4),
+            }
+    return quality
+
+
+def _lost_quality(
+    quality: dict[str, dict[str, float]], report: dict[str, Any], limits: Limits
+) -> Iterator[Check]:
+    """Whether neighbours are of the same class about as often as before."""
+    for name, before in report.get("quality", {}).items():
+        if name in quality:
+            was, now = before["same_class_at_10"], quality[name]["same_class_at_10"]
+            yield Check(
+                f"quality of {name}",
+                passed=now >= was - limits.max_lost_quality,
+                detail=f"of ten neighbours {10 * now:.1f} are of the same {name}, "
+                f"{10 * was:.1f} before",
+                value=now,
+                limit=was - limits.max_lost_quality,
+            )
+
+
+def _some(count: int, most: int) -> NDArray[np.int64]:
+    """Rows spread over all."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
