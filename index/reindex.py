@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from twinjet.index.catalogue import Catalogue, RowProblem
+from twinjet.index.catalogue import Catalogue
 from twinjet.index.checks import Limits, Verification
 from twinjet.index.cutouts.port import CutoutProvider
 from twinjet.index.embed import embed_items
@@ -45,7 +45,7 @@ from twinjet.index.plan import (
 from twinjet.index.retention import clear_leftovers, remove_folder, retire
 from twinjet.index.shards import SHARD_SOURCES
 from twinjet.index.sky import unit_vectors
-from twinjet.index.source import Source
+from twinjet.index.source import RowProblem, Source
 from twinjet.index.store import SourceStore
 from twinjet.index.verify import verify
 from twinjet.model.encoder import Encoder
