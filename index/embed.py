@@ -39,6 +39,14 @@ class Unread:
     """Of the last one."""
 
 
+@dataclass(frozen=True)
+class _Missing:
+    """No cutout to embed."""
+
+    reason: str | None
+    """Why it cannot be read; None where it was replaced."""
+
+
 def embed_items(
     items: Sequence[Item],
     *,
@@ -68,16 +76,23 @@ def embed_items(
         Embeddings, and reasons that lie in the pixels and will be the same next time.
     unread
         What is not in it, for its cutout could not be read; None if there is nothing.
+        What is another cutout now than the item says is in neither.
     """
     embeddings = np.zeros((len(items), encoder.card.dimension), np.float32)
     reasons: list[str | None] = [None] * len(items)
-    unread: dict[int, str] = {}
+    missing: dict[int, _Missing] = {}
 
-    def prepare(item: Item) -> NDArray[np.float32] | str | CutoutUnavailableError:
+    def prepare(
+        item: Item,
+    ) -> NDArray[np.float32] | str | _Missing:
         try:
             data = provider.read(item.source)
+            # Replaced since it was looked at: under its digest it would be found for
+            # ever. Looked at after it was read, for it may be replaced just now.
+            if item.digest and provider.digest(item.source) != item.digest:
+                return _Missing(None)
         except CutoutUnavailableError as exc:
-            return exc
+            return _Missing(str(exc))
         try:
             return _prepare(item, data, encoder.card.preprocess, pixel_scale_arcsec)
         except (CutoutError, CutoutUnavailableError) as exc:
@@ -90,23 +105,23 @@ def embed_items(
         for row, image in block:
             if isinstance(image, str):
                 reasons[row] = image
-            elif isinstance(image, CutoutUnavailableError):
-                unread[row] = str(image)
+            elif isinstance(image, _Missing):
+                missing[row] = image
             else:
                 good.append((row, image))
         if good:
             images = np.stack([image for _, image in good])
             embeddings[[row for row, _ in good]] = encoder.embed_images(images)
         progress(len(block))
-    kept = [row for row in range(len(items)) if row not in unread]
+    kept = [row for row in range(len(items)) if row not in missing]
     shard = Shard(
         [items[row] for row in kept],
         [items[row].key(pixel_scale_arcsec) for row in kept],
         embeddings[kept],
         [reasons[row] for row in kept],
     )
-    last = next(reversed(unread.values()), "")
-    return shard, Unread(len(unread), last) if unread else None
+    unread = [one.reason for one in missing.values() if one.reason is not None]
+    return shard, Unread(len(unread), unread[-1]) if unread else None
 
 
 def embed_again(

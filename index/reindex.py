@@ -33,6 +33,7 @@ from twinjet.index.generation import (
     write_generation,
 )
 from twinjet.index.home import Home
+from twinjet.index.locks import only_builder
 from twinjet.index.plan import (
     Plan,
     Planned,
@@ -53,6 +54,10 @@ from twinjet.model.encoder import Encoder
 # More failures than this say that something is wrong with the whole, such as a
 # folder that is not mounted.
 MAX_FAILED_FRACTION = 0.2
+
+
+# Of a source with a cutout and no embedding; the next build tries again.
+_UNMADE = "its cutout could not be read, or was replaced, while the index was built"
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,7 @@ def build(
     """
     home, store = workshop.home, workshop.store
     folder = home.jobs / "direct"
-    with home.building():
+    with home.building(), only_builder(store.engine):
         clear_leftovers(home, store, job_id=None)
         plan = plan_build(folder, catalogue, workshop, watcher=watcher)
         there = already_there(catalogue, plan, workshop)
@@ -376,7 +381,7 @@ def _kept(
         for one in planned:
             place = None if one.key is None else places.get(one.key)
             if place is None:
-                reason = one.reason or "its shard could not be made"
+                reason = one.reason or _UNMADE
                 lost.append(problem_of(one.source, reason))
             elif place.reason is not None:
                 lost.append(problem_of(one.source, place.reason))
