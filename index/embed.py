@@ -132,8 +132,7 @@ def _one_thread_each() -> Iterator[int]:
     """How many blocks to embed at a time, each by one thread.
 
     Sums that several threads share round otherwise than those of one, and the same
-    cutout must get the same vector on every machine. It is faster, too: 96 a second
-    for 64 (two cores, November 2026, one run beside other work).
+    cutout must get the same vector on every machine of one kind.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
