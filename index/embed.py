@@ -114,7 +114,8 @@ def embed_items(
     with _one_thread_each() as threads:
         prepared = enumerate(in_order(prepare, items, threads=_THREADS, ahead=size))
         blocks = iter(lambda: list(islice(prepared, size)), [])
-        for done in in_order(embed, blocks, threads=threads, ahead=1):
+        beside = 1 if encoder.is_on_gpu else threads
+        for done in in_order(embed, blocks, threads=beside, ahead=1):
             progress(done)
     kept = [row for row in range(len(items)) if row not in missing]
     shard = Shard(
