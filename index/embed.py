@@ -11,7 +11,6 @@ from itertools import islice
 
 import numpy as np
 import torch
-from astropy.coordinates import SkyCoord
 from numpy.typing import NDArray
 
 from twinjet.index.cutouts.port import CutoutProvider
@@ -192,16 +191,14 @@ def _prepare(
     source = item.source
     cutout = read_cutout(data, pixel_scale_arcsec=pixel_scale_arcsec)
     offset = (0.0, 0.0)
-    centre = cutout.centre()
-    if centre is not None:
-        there = SkyCoord(source.ra, source.dec, unit="deg")
-        if centre.separation(there).arcsec > RECENTRE_ARCSEC:
-            found = cutout.offset_of(source.ra, source.dec)
-            if found is None:
-                msg = (
-                    f"the position {source.ra:.5f} {source.dec:+.5f} of "
-                    f"{source.source_id} is outside of its cutout {source.cutout!r}"
-                )
-                raise CutoutUnavailableError(msg, actual=source.source_id)
-            offset = found
+    away = cutout.arcsec_from_centre(source.ra, source.dec)
+    if away is not None and away > RECENTRE_ARCSEC:
+        found = cutout.offset_of(source.ra, source.dec)
+        if found is None:
+            msg = (
+                f"the position {source.ra:.5f} {source.dec:+.5f} of "
+                f"{source.source_id} is outside of its cutout {source.cutout!r}"
+            )
+            raise CutoutUnavailableError(msg, actual=source.source_id)
+        offset = found
     return preprocess(cutout, offset_px=offset).image

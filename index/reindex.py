@@ -161,7 +161,7 @@ def build(
         lost = None
         for shard in range(plan.shards):
             try:
-                embed_shard(folder, shard, workshop, watcher=watcher)
+                embed_shard(folder, shard, plan.shards, workshop, watcher=watcher)
             except CutoutsUnreadError as exc:
                 lost = str(exc)
         built = assemble(
@@ -231,16 +231,16 @@ def already_there(
 
 
 def embed_shard(
-    folder: Path, number: int, workshop: Workshop, *, watcher: Watcher
+    folder: Path, number: int, shards: int, workshop: Workshop, *, watcher: Watcher
 ) -> int:
-    """Make what is missing of a shard of a plan; returns how many could not be.
+    """Make what is missing of one of a plan's shards; returns how many could not be.
 
     Raises
     ------
     CutoutsUnreadError
         Some cutouts cannot be read, for the moment; the others are done.
     """
-    items = read_task(folder, number)
+    items = read_task(folder, number, shards)
     embeddings = workshop.embeddings
     keys = [item.key(workshop.pixel_scale_arcsec) for item in items]
     if not embeddings.has_shard(keys):

@@ -5,6 +5,7 @@ Each may be done twice, by different workers, and gives the same.
 
 import json
 import logging
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -70,6 +71,8 @@ class _Place:
     """Where the worker of this process puts its bench."""
 
     bench: Bench | None = None
+    encoding = threading.Lock()
+    """Of the shards that a worker has, one is embedded at a time."""
 
 
 def set_bench(bench: Bench | None) -> None:
@@ -192,9 +195,10 @@ def embed_one(job: str, data: dict[str, Any], plan: dict[str, Any], number: int)
     """Make one shard; returns how many of its cutouts could not be embedded."""
     bench = _bench()
     folder, shop = _folder(bench, plan), _shop(bench, data, plan)
-    total = len(read_task(folder, number))
-    watcher = _watcher(bench, job, number, stage="embed", total=total)
-    return embed_shard(folder, number, shop, watcher=watcher)
+    with _Place.encoding:
+        total = len(read_task(folder, number, plan["shards"]))
+        watcher = _watcher(bench, job, number, stage="embed", total=total)
+        return embed_shard(folder, number, plan["shards"], shop, watcher=watcher)
 
 
 def write(

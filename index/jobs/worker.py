@@ -103,7 +103,8 @@ class Worker:
         )
         DBOS.register_queue(
             SHARDS,
-            worker_concurrency=1,
+            # One at work and one that waits for it to end, so that it goes on at once.
+            worker_concurrency=2,
             polling_interval_sec=self._poll_s,
             on_conflict="always_update",
         )
