@@ -113,3 +113,12 @@ class ProgressRow(Base):
     total: Mapped[int | None] = mapped_column(BigInteger)
     began_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class InstallationRow(Base):
+    """The home that the database belongs to, in one row."""
+
+    __tablename__ = "installation"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    home_id: Mapped[str] = mapped_column(String(32))

@@ -22,6 +22,7 @@ from twinjet.index.jobs.presence import presence_of
 from twinjet.index.jobs.progress import ProgressBoard
 from twinjet.index.jobs.request import ReindexRequest
 from twinjet.index.jobs.steps import set_bench
+from twinjet.index.ownership import join
 from twinjet.index.reindex import Workshop
 from twinjet.index.store import SourceStore
 from twinjet.model.encoder import Encoder, card_path, load_encoder
@@ -54,6 +55,12 @@ class Worker:
         database when None.
     poll_s
         Between looks for work.
+
+    Raises
+    ------
+    HomeMismatchError
+        The store belongs to another home: shards would be made of files that are not
+        there, and files removed that are in use.
     """
 
     def __init__(
@@ -68,6 +75,7 @@ class Worker:
         patience_s: float | None = None,
         poll_s: float = POLL_S,
     ) -> None:
+        join(home, store.engine)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.board = ProgressBoard(store.engine)
         self.home = home
