@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from twinjet.index.generation import open_generation
+from twinjet.index.rollback import roll_back
 from twinjet.service.commands.options import HOME, JSON, config_of, existing_store_of
 
 
@@ -26,6 +26,7 @@ def generations(home: Path | None, as_json: bool) -> None:
             "catalogue": generation.catalogue_name,
             "sources": generation.source_count,
             "created_at": generation.created_at.isoformat(),
+            "forced": generation.forced,
         }
         if as_json:
             click.echo(json.dumps(line))
@@ -36,6 +37,7 @@ def generations(home: Path | None, as_json: bool) -> None:
                 f"{generation.created_at:%Y-%m-%d %H:%M} "
                 f"{generation.source_count} sources of {generation.catalogue_name}, "
                 f"encoder {generation.encoder_id}"
+                + (f", forced: {generation.forced}" if generation.forced else "")
             )
 
 
@@ -46,7 +48,5 @@ def rollback(number: int, home: Path | None) -> None:
     """Serve generation NUMBER again, if its files are whole."""
     config = config_of(home)
     store = existing_store_of(config)
-    generation = store.generation(number)
-    open_generation(config.files.generation(generation.folder))
-    store.publish(number)
+    roll_back(config.files, store, number)
     click.echo(f"generation {number} is current")

@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 from twinjet.index.errors import UnknownEncoderError, UnknownGenerationError
 from twinjet.index.export import embeddings_parquet
 from twinjet.index.generation import Manifest, open_generation
+from twinjet.index.rollback import roll_back
 from twinjet.service.access import admin
 from twinjet.service.dependencies import RegionDep, ResourcesDep
 from twinjet.service.responses import PROBLEM_RESPONSES
@@ -63,6 +64,7 @@ def one_generation(
         **item.model_dump(),
         manifest={n: v for n, v in manifest.to_dict().items() if n in shown},
         report=generation.report,
+        forced=generation.forced,
     )
 
 
@@ -102,9 +104,7 @@ def embeddings(
 def publish(
     number: Annotated[int, Path(ge=1, le=_MOST)], held: ResourcesDep
 ) -> GenerationReport:
-    generation = held.store.generation(number)
-    open_generation(held.config.files.generation(generation.folder))
-    held.store.publish(number)
+    roll_back(held.config.files, held.store, number)
     return one_generation(number, held)
 
 
