@@ -9,6 +9,7 @@
     ├── CutoutUnavailableError      no such cutout, or it cannot be read
     ├── CutoutLocationError         a place of cutouts that cannot be understood
     ├── UnknownSourceError
+    ├── UnknownExamplesError        examples that are no sources of this generation
     ├── UnknownGenerationError
     ├── UnknownEncoderError
     ├── NoSourceAtPositionError
@@ -31,6 +32,11 @@
     │   └── JobFailedError          what a job ended with
     └── StoreError                  the metadata store cannot be used
 """
+
+from collections.abc import Sequence
+
+# Unknown examples that a message names; more are a list of another index.
+_NAMED = 20
 
 
 class TwinjetIndexError(Exception):
@@ -91,6 +97,30 @@ class UnknownSourceError(TwinjetIndexError):
             f"no source {shown!r} in this index; `GET /sources?name=` finds near ones",
             parameter="source_id",
             actual=shown,
+        )
+
+
+class UnknownExamplesError(TwinjetIndexError):
+    """Examples that are no sources of this generation.
+
+    Parameters
+    ----------
+    source_ids
+        All of them.
+    parameter
+        The list that they were in.
+    """
+
+    def __init__(self, source_ids: Sequence[str], *, parameter: str) -> None:
+        self.source_ids = list(dict.fromkeys(source_ids))
+        shown = ", ".join(repr(name[:100]) for name in self.source_ids[:_NAMED])
+        more = len(self.source_ids) - _NAMED
+        super().__init__(
+            f"not in this index: {shown}"
+            + (f" and {more} more" if more > 0 else "")
+            + "; `GET /sources?name=` finds near ones",
+            parameter=parameter,
+            actual=self.source_ids[0][:100],
         )
 
 

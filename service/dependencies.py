@@ -95,6 +95,10 @@ def options(
     ] = None,
     region: Annotated[tuple[float, float, float] | None, Depends(region)],
     exact: Annotated[bool, Query(description="Compare with every vector")] = False,
+    order: Annotated[
+        str,
+        Query(pattern="^(most|least)$", description="The most or least similar first"),
+    ] = "most",
 ) -> Options:
     """The parameters that every search shares."""
     return Options(
@@ -107,6 +111,7 @@ def options(
         where=where,
         region=region,
         exact=exact,
+        least=order == "least",
     )
 
 
