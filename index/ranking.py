@@ -32,6 +32,10 @@ class Ranked:
     scores: Vectors
     """What they were ranked by."""
 
+    def at(self, places: NDArray[np.int64]) -> "Ranked":
+        """Some of them, in another order."""
+        return Ranked(self.rows[places], self.similarities[places], self.scores[places])
+
 
 @dataclass(frozen=True)
 class Rules:

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from twinjet.index.diversity import POOL, diversified
 from twinjet.index.errors import InvalidQueryError, NoSourceAtPositionError
 from twinjet.index.examples import Examples, resolve_examples
 from twinjet.index.generation import OpenGeneration
-from twinjet.index.ranking import Rules, look_of, rank
+from twinjet.index.ranking import Ranked, Rules, look_of, rank
 from twinjet.index.scorers import Scorer, farthest_from, nearest_to
 from twinjet.index.source import Source
 from twinjet.index.store import SourceStore
@@ -47,6 +48,9 @@ class Options:
         Compare with every vector.
     least
         The least similar first; of examples, `Examples.unlike` says the same.
+    diversity
+        0 to 1: how much neighbours shall differ from each other; see
+        `twinjet.index.diversity`.
     """
 
     k: int = 10
@@ -61,6 +65,7 @@ class Options:
     region: tuple[float, float, float] | None = None
     exact: bool = False
     least: bool = False
+    diversity: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -221,12 +226,14 @@ class Searcher:
         wanted = options.offset + options.k + 1  # one more tells whether there is more
         found = rank(
             look,
-            wanted,
+            max(wanted, POOL) if options.diversity else wanted,
             scorer=scorer,
             index=generation.index,
             rules=rules,
             positions=generation.positions,
         )
+        if options.diversity:
+            found = self._diversified(found, wanted, options.diversity)
         searched = time.perf_counter()
         page = slice(options.offset, options.offset + options.k)
         sources = self._store.sources_by_row(self._number, found.rows[page].tolist())
@@ -257,6 +264,17 @@ class Searcher:
                 "metadata": 1e3 * (joined - searched + looked_up - started),
             },
         )
+
+    def _diversified(self, found: Ranked, wanted: int, diversity: float) -> Ranked:
+        """The first of a ranking in another order, the others after them."""
+        pool = found.rows[:POOL]
+        order = diversified(
+            found.scores[:POOL],
+            self.generation.index.vectors(pool),
+            diversity,
+            min(wanted, len(pool)),
+        )
+        return found.at(np.concatenate([order, np.arange(POOL, len(found.rows))]))
 
     def _among(self, options: Options) -> Rows | None:
         """Rows that the filters let through; None for all."""
@@ -294,6 +312,7 @@ def check_cone(ra: float, dec: float, radius_arcsec: float) -> None:
 
 def _check(options: Options) -> None:
     _within("k", options.k, 1, MAX_K, "")
+    _within("diversity", options.diversity, 0, 1, "")
     _within("offset", options.offset, 0, MAX_OFFSET, "")
     _within(
         "duplicate_radius_arcsec", options.duplicate_radius_arcsec, 0, 3600, "arcsec"

@@ -99,6 +99,15 @@ def options(
         str,
         Query(pattern="^(most|least)$", description="The most or least similar first"),
     ] = "most",
+    diversity: Annotated[
+        float,
+        Query(
+            ge=0,
+            le=1,
+            allow_inf_nan=False,
+            description="How much neighbours shall differ from each other",
+        ),
+    ] = 0.0,
 ) -> Options:
     """The parameters that every search shares."""
     return Options(
@@ -112,6 +121,7 @@ def options(
         region=region,
         exact=exact,
         least=order == "least",
+        diversity=diversity,
     )
 
 

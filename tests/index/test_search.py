@@ -135,6 +135,8 @@ def test_thresholds_exclusions_and_filters_hold(searcher: Searcher) -> None:
         ({"k": 0}, "k"),
         ({"k": 1001}, "k"),
         ({"offset": -1}, "offset"),
+        ({"diversity": 1.01}, "diversity"),
+        ({"diversity": math.nan}, "diversity"),
         ({"min_similarity": math.nan}, "min_similarity"),
         ({"region": (361.0, 0.0, 1.0)}, "ra"),
         ({"region": (1.0, 0.0, math.inf)}, "radius_arcsec"),
