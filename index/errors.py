@@ -11,6 +11,7 @@
     ├── UnknownSourceError
     ├── UnknownExamplesError        examples that are no sources of this generation
     ├── UnknownGenerationError
+    │   └── GenerationGoneError     it was there and is no longer kept
     ├── UnknownEncoderError
     ├── NoSourceAtPositionError
     ├── InvalidQueryError           a parameter out of bounds
@@ -126,6 +127,18 @@ class UnknownExamplesError(TwinjetIndexError):
 
 class UnknownGenerationError(TwinjetIndexError):
     """No generation of this number."""
+
+
+class GenerationGoneError(UnknownGenerationError):
+    """A generation that was there and is no longer kept."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"generation {number} is no longer kept; ask again without `generation`, "
+            "and from the first page: the ranking is another one now",
+            parameter="generation",
+            actual=number,
+        )
 
 
 class UnknownEncoderError(TwinjetIndexError):

@@ -105,14 +105,14 @@ class IndexLook:
     ) -> None:
         self._index, self._direction, self._among = index, direction, among
         self._available = len(index) if among is None else len(among)
-        self._depth = _FIRST_LOOK // 2
+        self._depth = 0
         self._scores = np.empty(0, np.float32)
         self._rows = np.empty(0, np.int64)
 
     def __call__(self, depth: int, /) -> tuple[Vectors, Rows]:
         """At least so many, if there are."""
         while self._depth < min(depth, self._available):
-            self._depth *= 2
+            self._depth = max(_FIRST_LOOK, 2 * self._depth)
             scores, rows = self._index.search(
                 self._direction, self._depth, among=self._among
             )

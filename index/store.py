@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from twinjet.index.errors import (
+    GenerationGoneError,
     StoreError,
     UnknownGenerationError,
     UnknownSourceError,
@@ -242,10 +243,14 @@ class SourceStore:
         ------
         UnknownGenerationError
             There is none of this number.
+        GenerationGoneError
+            It is no longer kept.
         """
         published = dict(self._published(number))
         with Session(self._engine) as session:
             row = session.get(GenerationRow, number)
+            if row is not None and row.state == GONE and number in published:
+                raise GenerationGoneError(number)
             if row is None or row.state == GONE:
                 msg = f"no generation {number}"
                 raise UnknownGenerationError(msg, actual=number)

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import Request
 
-from twinjet.index.search import Answer
+from twinjet.index.search import MAX_OFFSET, Answer
 from twinjet.index.source import Source
 from twinjet.service.paging import next_page
 from twinjet.service.resources import Served
@@ -34,7 +34,7 @@ def similar_out(
             )
             for neighbour in answer.neighbours
         ],
-        next=_next_page(request, root, answer),
+        next=_next_page(request, served, root, answer),
         timings_ms={name: round(ms, 3) for name, ms in answer.timings_ms.items()},
     )
 
@@ -50,8 +50,17 @@ def known_source(source: Source | None, served: Served, root: str) -> dict[str, 
     }
 
 
-def _next_page(request: Request, root: str, answer: Answer) -> str | None:
-    """The same question, further down."""
+def _next_page(
+    request: Request, served: Served, root: str, answer: Answer
+) -> str | None:
+    """The same question to the same generation, further down."""
     if not answer.more or not answer.neighbours:
         return None
-    return next_page(request, root, offset=str(answer.neighbours[-1].rank))
+    if answer.neighbours[-1].rank > MAX_OFFSET:
+        return None
+    return next_page(
+        request,
+        root,
+        generation=str(served.manifest.number),
+        offset=str(answer.neighbours[-1].rank),
+    )

@@ -36,6 +36,7 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     index_errors.UnknownSourceError: (404, "unknown-source"),
     index_errors.UnknownExamplesError: (404, "unknown-source"),
     index_errors.NoSourceAtPositionError: (404, "no-source-at-position"),
+    index_errors.GenerationGoneError: (410, "generation-gone"),
     index_errors.UnknownGenerationError: (404, "unknown-generation"),
     index_errors.UnknownEncoderError: (404, "unknown-encoder"),
     index_errors.CutoutUnavailableError: (404, "cutout-unavailable"),

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 
 from twinjet.service.answers import similar_out
 from twinjet.service.content import JSON, JsonRoute
-from twinjet.service.dependencies import OptionsDep, RootDep, ServedDep
+from twinjet.service.dependencies import OptionsDep, PinnedDep, RootDep
 from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.schemas import QueryOut, SimilarOut
 from twinjet.service.schemas_examples import ExamplesIn, ExamplesOut
@@ -22,7 +22,7 @@ EXAMPLES_BODY = {JSON: {"schema": ExamplesIn.model_json_schema()}}
 )
 def similar_to_examples(
     request: Request,
-    served: ServedDep,
+    served: PinnedDep,
     root: RootDep,
     options: OptionsDep,
     examples: ExamplesIn,

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, File, Query, Request, UploadFile
 from twinjet.model.render import render_input
 from twinjet.service.answers import known_source, similar_out
 from twinjet.service.content import form_only
-from twinjet.service.dependencies import OptionsDep, ResourcesDep, RootDep, ServedDep
+from twinjet.service.dependencies import OptionsDep, PinnedDep, ResourcesDep, RootDep
 from twinjet.service.inference import Embedded
 from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.routes.examples import EXAMPLES_BODY
@@ -45,7 +45,7 @@ _Invariant = Annotated[
 def similar_to_source(
     source_id: str,
     request: Request,
-    served: ServedDep,
+    served: PinnedDep,
     root: RootDep,
     options: OptionsDep,
 ) -> SimilarOut:
@@ -57,7 +57,7 @@ def similar_to_source(
 @router.get("/similar", summary="Neighbours of the source nearest to a position")
 def similar_to_position(
     request: Request,
-    served: ServedDep,
+    served: PinnedDep,
     root: RootDep,
     options: OptionsDep,
     *,
@@ -91,7 +91,7 @@ def similar_to_position(
 async def similar_to_upload(
     request: Request,
     held: ResourcesDep,
-    served: ServedDep,
+    served: PinnedDep,
     root: RootDep,
     options: OptionsDep,
     *,
