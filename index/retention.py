@@ -8,6 +8,7 @@ from pathlib import Path
 
 from twinjet.index.generation import folder_name, unused
 from twinjet.index.home import Home
+from twinjet.index.locks import if_unleased
 from twinjet.index.store import READY, SourceStore
 
 # Generations that stay for rollback, the current one among them.
@@ -53,8 +54,11 @@ def retire(home: Home, store: SourceStore, *, keep: int = KEEP_GENERATIONS) -> N
     for number in ready[max(1, keep) :]:
         if current is not None and number == current.number:
             continue
-        with unused(home.generations / folder_name(number)) as free:
-            if free:
+        with (
+            unused(home.generations / folder_name(number)) as free,
+            if_unleased(store.engine, number) as free_elsewhere,
+        ):
+            if free and free_elsewhere:
                 store.drop_generation(number)
                 remove_folder(home, folder_name(number))
 

@@ -24,6 +24,7 @@ from twinjet.index.generation import Manifest, open_generation
 from twinjet.index.jobs.engine import connect
 from twinjet.index.jobs.jobs import Jobs
 from twinjet.index.jobs.progress import ProgressBoard
+from twinjet.index.locks import AdvisoryLock, lease_of
 from twinjet.index.search import Searcher
 from twinjet.index.source import Source
 from twinjet.index.store import READY, Generation, SourceStore
@@ -61,6 +62,8 @@ class Served:
     provider: CutoutProvider
     field_arcsec: float
     """Side of what the encoder sees, which is what is drawn."""
+    lease: AdvisoryLock | None = None
+    """Tells other machines that it is in use."""
 
     @property
     def manifest(self) -> Manifest:
@@ -114,6 +117,10 @@ class Resources:
         """Give everything back."""
         with self._refreshing:  # whose thread goes on when its task is cancelled
             self._closed = True
+            for number in list(self._earlier):
+                self._let_go(number)
+            if self._served is not None and self._served.lease is not None:
+                self._served.lease.release()
         if self._engine is not None:
             self._engine.destroy()
         self.inference.close()
@@ -207,45 +214,65 @@ class Resources:
             self._keep(served)
             return served
 
-    def _open(self, generation: Generation) -> Served:
-        opened = open_generation(self.config.files.generation(generation.folder))
-        return Served(
-            generation=generation,
-            searcher=Searcher(opened, self.store),
-            provider=open_provider(opened.manifest.cutouts, fetch=False),
-            field_arcsec=self.field_arcsec,
-        )
-
     def _keep(self, served: Served) -> None:
         """Hold a generation open that is not in force, instead of the oldest."""
         number = served.generation.number
         self._earlier.pop(number, None)
         self._earlier[number] = served, time.monotonic()
         while len(self._earlier) > _EARLIER:
-            self._earlier.pop(next(iter(self._earlier)))
+            self._let_go(next(iter(self._earlier)))
+
+    def _let_go(self, number: int) -> None:
+        """Hold a generation no longer open: it may be removed from every disk."""
+        served, _ = self._earlier.pop(number)
+        if served.lease is not None:
+            served.lease.release()
 
     def _refresh(self) -> None:
         # What is held open is not removed from the disk.
         idle_since = time.monotonic() - _EARLIER_S
         for number, (_, asked) in list(self._earlier.items()):
             if asked < idle_since:
-                del self._earlier[number]
+                self._let_go(number)
         try:
             current = self.store.current()
             if current is None:
                 return
-            if self._served and current.number == self._served.generation.number:
+            before = self._served
+            held = [served for served, _ in self._earlier.values()]
+            for served in [*held, *filter(None, [before])]:
+                if served.lease is not None:
+                    served.lease.stay()
+            if before is not None and current.number == before.generation.number:
                 return
-            opened = self._open(current)
-            if self._served is not None:  # some are still turning its pages
-                self._keep(self._served)
-            self._served = opened
+            self._served = self._open(current)
+            if before is not None:  # some are still turning its pages
+                self._keep(before)
             self.trouble = None
             _log.info("serving generation %d", current.number)
         except (TwinjetIndexError, SQLAlchemyError, OSError) as exc:
             if str(exc) != self.trouble:
                 _log.warning("the published generation is not served: %s", exc)
             self.trouble = str(exc)
+
+    def _open(self, generation: Generation) -> Served:
+        lease = lease_of(self.store.engine, generation.number)
+        # Not to be had: it is just being removed, and then its files are gone, too.
+        if lease is not None and not lease.take():
+            lease = None
+        try:
+            opened = open_generation(self.config.files.generation(generation.folder))
+            return Served(
+                generation=generation,
+                searcher=Searcher(opened, self.store),
+                provider=open_provider(opened.manifest.cutouts, fetch=False),
+                field_arcsec=self.field_arcsec,
+                lease=lease,
+            )
+        except BaseException:
+            if lease is not None:
+                lease.release()
+            raise
 
     async def refresh_for_ever(self) -> None:
         """Look for a new generation again and again."""
