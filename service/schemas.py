@@ -70,6 +70,9 @@ class GenerationOut(BaseModel):
     number: int
     encoder: Annotated[str, Field(description="ID of the encoder card")]
     catalogue: str
+    catalogue_digest: Annotated[
+        str, Field(description="Of its contents and of every cutout: its version")
+    ]
     sources: int
     exact: Annotated[
         bool | None,
@@ -83,6 +86,7 @@ class GenerationOut(BaseModel):
             number=manifest.number,
             encoder=manifest.encoder_id,
             catalogue=manifest.catalogue_name,
+            catalogue_digest=manifest.catalogue_digest,
             sources=manifest.count,
             exact=exact,
         )
@@ -152,7 +156,6 @@ class SimilarOut(BaseModel):
     generation: GenerationOut
     neighbours: list[NeighbourOut]
     next: Annotated[str | None, Field(description="The next page, if there is one")]
-    timings_ms: dict[str, float]
 
 
 class EmbeddingOut(BaseModel):
@@ -163,7 +166,6 @@ class EmbeddingOut(BaseModel):
     embedding: list[float]
     notes: list[str]
     peak_snr: float | None
-    timings_ms: dict[str, float]
 
 
 class ColumnOut(BaseModel):
