@@ -183,6 +183,7 @@ def similar_to_each(
             scorer,
             [sources[r] for r in ranking.rows.tolist()],
             offset=options.offset,
+            searched=searcher.searched(among, [answered]),
         )
         results.append(Result(asked, sources[answered], neighbours))
     joined = time.perf_counter()

@@ -28,6 +28,9 @@ class Neighbour:
     """Cosine, -1 to 1; larger is closer. Of examples, to the one it is most like."""
     percentile: float | None
     """Percentage of random pairs of the generation that are less similar."""
+    expected_by_chance: float | None
+    """How many of the sources searched would be at least so similar to one drawn at
+    random; of several examples an upper bound; None without a calibration."""
     source: Source
     score: float | None = None
     """What the ranking is by, where that is not the similarity; larger is earlier."""
@@ -44,6 +47,8 @@ class Answer:
     """Whether there are further neighbours."""
     exact: bool
     """Whether every vector that could match was compared."""
+    searched: int
+    """Sources that passed the filters, without those that were asked for."""
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
@@ -185,13 +190,17 @@ class Searcher:
         searched = time.perf_counter()
         page = found.page(options.offset, options.k)
         sources = self.store.sources_by_row(self._number, page.rows.tolist())
-        neighbours = self.neighbours(page, scorer, sources, offset=options.offset)
+        compared = self.searched(among, query_rows)
+        neighbours = self.neighbours(
+            page, scorer, sources, offset=options.offset, searched=compared
+        )
         joined = time.perf_counter()
         return Answer(
             neighbours=neighbours,
             query=query,
             more=len(found.rows) > options.offset + options.k,
             exact=exact,
+            searched=compared,
             timings_ms={
                 "lookup": 1e3 * (looked_up - started),
                 "search": 1e3 * (searched - looked_up),
@@ -217,7 +226,13 @@ class Searcher:
         return found
 
     def neighbours(
-        self, page: Ranked, scorer: Scorer, sources: Sequence[Source], *, offset: int
+        self,
+        page: Ranked,
+        scorer: Scorer,
+        sources: Sequence[Source],
+        *,
+        offset: int,
+        searched: int,
     ) -> list[Neighbour]:
         """Neighbours of a page of a ranking, whose sources these are."""
         columns = zip(
@@ -228,6 +243,9 @@ class Searcher:
                 rank=rank_,
                 similarity=similarity,
                 percentile=self.generation.percentile(similarity),
+                expected_by_chance=self.generation.expected_by_chance(
+                    similarity, searched, references=len(scorer.references)
+                ),
                 source=source,
                 score=score if scorer.named else None,
             )
@@ -252,6 +270,12 @@ class Searcher:
         return self.store.select_rows(
             self._number, where=options.where, region=options.region
         )
+
+    def searched(self, among: Rows | None, query_rows: Collection[int]) -> int:
+        """How many sources a search looks at, without those that were asked for."""
+        if among is None:
+            return self.generation.manifest.count - len(query_rows)
+        return len(among) - int(np.isin(list(query_rows), among).sum())
 
     def rules(self, options: Options, query_rows: Collection[int]) -> Rules:
         """What may be in the answer to a query, whose own rows may not."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from twinjet.index.batch import BatchAnswer, Result
 from twinjet.index.options import MAX_OFFSET
+from twinjet.index.outliers import Outlier, OutliersAnswer, calibration_of
 from twinjet.index.search import Answer, Neighbour
 from twinjet.index.source import Source
 from twinjet.service.content import JSON
@@ -19,6 +20,7 @@ from twinjet.service.paging import next_page
 from twinjet.service.resources import Served
 from twinjet.service.schemas import (
     GenerationOut,
+    IsolationOut,
     Links,
     NeighbourOut,
     QueryOut,
@@ -31,6 +33,7 @@ from twinjet.service.schemas_batch import (
     ResultOut,
     RowProblem,
 )
+from twinjet.service.schemas_outliers import CalibrationOut, OutlierOut, OutliersOut
 from twinjet.service.timings import note
 
 
@@ -47,9 +50,11 @@ class Asking:
         began = time.perf_counter()
         out = SimilarOut(
             query=query,
-            generation=GenerationOut.of(self.served.manifest, exact=answer.exact),
+            generation=GenerationOut.of(
+                self.served.manifest, exact=answer.exact, searched=answer.searched
+            ),
             neighbours=self._neighbours(answer.neighbours),
-            next=self._next_page(answer),
+            next=self._next_page(answer.neighbours, more=answer.more),
         )
         note(self.request, answer.timings_ms)
         return self._reply(out, out.generation, began)
@@ -62,6 +67,30 @@ class Asking:
             generation=GenerationOut.of(self.served.manifest, exact=answer.exact),
             failed=sum(result.error is not None for result in answer.results),
             results=[self._result(result) for result in answer.results],
+        )
+        note(self.request, answer.timings_ms)
+        return self._reply(out, out.generation, began)
+
+    def outliers(self, answer: OutliersAnswer) -> Response:
+        """Isolated sources, and the address of the next page."""
+        began = time.perf_counter()
+        calibration = calibration_of(self.served.searcher)
+        out = OutliersOut(
+            generation=GenerationOut.of(
+                self.served.manifest,
+                exact=not calibration.info.sampled,
+                searched=answer.searched,
+            ),
+            calibration=CalibrationOut.of(calibration.info),
+            outliers=[
+                OutlierOut(
+                    rank=one.rank,
+                    isolation=IsolationOut.of(one.isolation),
+                    **self.known_source(one.source),
+                )
+                for one in answer.outliers
+            ],
+            next=self._next_page(answer.outliers, more=answer.more),
         )
         note(self.request, answer.timings_ms)
         return self._reply(out, out.generation, began)
@@ -98,17 +127,17 @@ class Asking:
             neighbours=self._neighbours(result.neighbours),
         )
 
-    def _next_page(self, answer: Answer) -> str | None:
+    def _next_page(
+        self, page: Sequence[Neighbour | Outlier], *, more: bool
+    ) -> str | None:
         """The same question to the same generation, further down."""
-        if not answer.more or not answer.neighbours:
-            return None
-        if answer.neighbours[-1].rank > MAX_OFFSET:
+        if not more or not page or page[-1].rank > MAX_OFFSET:
             return None
         return next_page(
             self.request,
             self.root,
             generation=str(self.served.manifest.number),
-            offset=str(answer.neighbours[-1].rank),
+            offset=str(page[-1].rank),
         )
 
     def _reply(

@@ -21,6 +21,7 @@ from twinjet.service.routes import (
     generations,
     health,
     jobs,
+    outliers,
     pages,
     probe,
     similar,
@@ -78,7 +79,7 @@ def create_app(config: Config | None = None) -> FastAPI:
     # JSON before uploads, where they have a path in common.
     for module in (
         *(pages, docs, examples, batch, similar, probe, sources, generations),
-        *(jobs, health),
+        *(outliers, jobs, health),
     ):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")

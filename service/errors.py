@@ -36,6 +36,7 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     model_errors.NoUsablePixelsError: (422, "no-usable-pixels"),
     index_errors.UnknownSourceError: (404, "unknown-source"),
     index_errors.UnknownExamplesError: (404, "unknown-source"),
+    index_errors.NotCalibratedError: (404, "not-calibrated"),
     index_errors.NoSourceAtPositionError: (404, "no-source-at-position"),
     index_errors.GenerationGoneError: (410, "generation-gone"),
     index_errors.UnknownGenerationError: (404, "unknown-generation"),
