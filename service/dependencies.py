@@ -5,12 +5,30 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from twinjet.index.errors import InvalidQueryError
-from twinjet.index.search import MAX_K, MAX_OFFSET, Options
+from twinjet.index.options import MAX_K, MAX_OFFSET, Options
 from twinjet.service.resources import Resources, Served
 
 # A filter longer than this is no filter that a person wrote.
 _MAX_WHERE = 2000
 _MAX_EXCLUDED = 1000
+
+ExcludeParam = Annotated[
+    list[str] | None, Query(max_length=_MAX_EXCLUDED, description="IDs to leave out")
+]
+DuplicatesParam = Annotated[
+    str,
+    Query(
+        pattern="^(keep|drop)$",
+        description="The same object catalogued twice: keep or drop",
+    ),
+]
+WhereParam = Annotated[
+    str | None,
+    Query(
+        max_length=_MAX_WHERE,
+        description="Filter on columns, as `angular_size_arcsec > 30`",
+    ),
+]
 
 
 def resources(request: Request) -> Resources:
@@ -22,6 +40,25 @@ def resources(request: Request) -> Resources:
 def served(held: Annotated[Resources, Depends(resources)]) -> Served:
     """The generation that answers this request, taken once."""
     return held.served
+
+
+def pinned(
+    held: Annotated[Resources, Depends(resources)],
+    generation: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            le=2**63 - 1,
+            description="Answer from this generation as long as it is kept; the one "
+            "in force when absent. `next` names it",
+        ),
+    ] = None,
+) -> Served:
+    """The generation in force, or the one that a page is of."""
+    in_force = held.served
+    if generation in {None, in_force.generation.number}:
+        return in_force
+    return held.earlier(generation)
 
 
 def root_path(request: Request) -> str:
@@ -75,26 +112,24 @@ def options(
             description="Leave out what is less similar",
         ),
     ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        Query(max_length=_MAX_EXCLUDED, description="IDs to leave out"),
-    ] = None,
-    duplicates: Annotated[
-        str,
-        Query(
-            pattern="^(keep|drop)$",
-            description="The same object catalogued twice: keep or drop",
-        ),
-    ] = "drop",
-    where: Annotated[
-        str | None,
-        Query(
-            max_length=_MAX_WHERE,
-            description="Filter on columns, as `angular_size_arcsec > 30`",
-        ),
-    ] = None,
+    exclude: ExcludeParam = None,
+    duplicates: DuplicatesParam = "drop",
+    where: WhereParam = None,
     region: Annotated[tuple[float, float, float] | None, Depends(region)],
     exact: Annotated[bool, Query(description="Compare with every vector")] = False,
+    order: Annotated[
+        str,
+        Query(pattern="^(most|least)$", description="The most or least similar first"),
+    ] = "most",
+    diversity: Annotated[
+        float,
+        Query(
+            ge=0,
+            le=1,
+            allow_inf_nan=False,
+            description="How much neighbours shall differ from each other",
+        ),
+    ] = 0.0,
 ) -> Options:
     """The parameters that every search shares."""
     return Options(
@@ -107,11 +142,14 @@ def options(
         where=where,
         region=region,
         exact=exact,
+        least=order == "least",
+        diversity=diversity,
     )
 
 
 ResourcesDep = Annotated[Resources, Depends(resources)]
 RegionDep = Annotated[tuple[float, float, float] | None, Depends(region)]
 ServedDep = Annotated[Served, Depends(served)]
+PinnedDep = Annotated[Served, Depends(pinned)]
 OptionsDep = Annotated[Options, Depends(options)]
 RootDep = Annotated[str, Depends(root_path)]

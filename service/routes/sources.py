@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from twinjet.index.errors import InvalidQueryError
+from twinjet.index.options import check_cone
 from twinjet.index.resolve import resolve
-from twinjet.index.search import check_cone
 from twinjet.index.source import Source
 from twinjet.model.render import Stretch
 from twinjet.service.dependencies import ResourcesDep, RootDep, ServedDep
@@ -16,6 +16,7 @@ from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.schemas import (
     ColumnOut,
     GenerationOut,
+    IsolationOut,
     Links,
     OneSourceOut,
     SourceItem,
@@ -165,9 +166,12 @@ def cutout_png(
 def one_source(
     source_id: str, held: ResourcesDep, served: ServedDep, root: RootDep
 ) -> OneSourceOut:
-    source = _source(held, served, source_id)
+    row, source = held.store.row_of(served.generation.number, source_id)
     item = _item(served, root, source)
+    calibration = served.searcher.generation.calibration
+    isolation = None if calibration is None else calibration.isolation_of(row)
     return OneSourceOut(
+        isolation=None if isolation is None else IsolationOut.of(isolation),
         source=item.source,
         links=item.links,
         field_arcsec=item.field_arcsec,
