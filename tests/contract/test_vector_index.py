@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from twinjet.index.vectors.faiss_index import SCAN_FROM, FaissIndex, build_index
+from twinjet.index.vectors.faiss_index import LISTS_FROM, FaissIndex, build_index
 from twinjet.index.vectors.port import VectorIndex
+from twinjet.index.vectors.ranking import SCAN_FROM
 
 
 def clustered(
@@ -24,10 +25,13 @@ def clustered(
 
 
 def faiss_index(
-    vectors: NDArray[np.float32], folder: Path, scan_from: int
+    vectors: NDArray[np.float32],
+    folder: Path,
+    scan_from: int,
+    lists_from: int = LISTS_FROM,
 ) -> FaissIndex:
     np.save(folder / "vectors.npy", vectors)
-    build_index(vectors, folder / "index.faiss")
+    build_index(vectors, folder / "index.faiss", lists_from=lists_from)
     mapped = np.load(folder / "vectors.npy", mmap_mode="r")
     return FaissIndex(folder / "index.faiss", mapped, scan_from=scan_from)
 
@@ -35,11 +39,11 @@ def faiss_index(
 VECTORS = clustered(5000)
 
 
-@pytest.fixture(params=["compares all", "scans codes"])
+@pytest.fixture(params=["compares all", "scans codes", "scans lists"])
 def index(request: pytest.FixtureRequest, tmp_path: Path) -> VectorIndex:
-    return faiss_index(
-        VECTORS, tmp_path, SCAN_FROM if request.param == "compares all" else 0
-    )
+    scan_from = SCAN_FROM if request.param == "compares all" else 0
+    lists_from = 1000 if request.param == "scans lists" else LISTS_FROM
+    return faiss_index(VECTORS, tmp_path, scan_from, lists_from)
 
 
 def brute_force(
