@@ -17,6 +17,7 @@
     ├── LabelsError                 labels that no probe can be fitted to
     ├── NoGenerationError           nothing has been published
     ├── GenerationDamagedError      files are not what was published
+    ├── IndexUnavailableError       the engine that has the vectors does not answer
     ├── EncoderMismatchError        index and encoder do not belong together
     ├── BuildInProgressError        another build holds the home
     ├── TooManyFailuresError        most cutouts could not be embedded
@@ -144,6 +145,10 @@ class NoGenerationError(TwinjetIndexError):
 
 class GenerationDamagedError(TwinjetIndexError):
     """A generation's files are not what was published."""
+
+
+class IndexUnavailableError(TwinjetIndexError):
+    """The engine that has the vectors is away, not installed or too old."""
 
 
 class EncoderMismatchError(TwinjetIndexError):

@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from twinjet.index.home import Home
 from twinjet.index.jobs.engine import system_url
+from twinjet.index.vectors.engine import Choice
 from twinjet.model.decode import MAX_FILE_BYTES
 
 
@@ -33,6 +34,17 @@ class Config(BaseSettings):
             description="URL of a store that fsspec knows, by which machines with "
             "homes of their own share shards and generations"
         ),
+    ] = None
+    vectors: Annotated[
+        Choice,
+        Field(
+            description="What searches the vectors: FAISS in each process, pgvector in "
+            "the PostgreSQL of the metadata, or Milvus"
+        ),
+    ] = "faiss"
+    milvus_uri: Annotated[
+        str | None,
+        Field(description="URI of the Milvus server, http://host:19530/database"),
     ] = None
     host: Annotated[str, Field(description="Address to serve on")] = "127.0.0.1"
     port: Annotated[

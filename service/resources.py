@@ -24,6 +24,7 @@ from twinjet.index.jobs.progress import ProgressBoard
 from twinjet.index.search import Searcher
 from twinjet.index.source import Source
 from twinjet.index.store import Generation, SourceStore
+from twinjet.index.vectors.engine import open_engine
 from twinjet.model.card import EncoderCard
 from twinjet.model.decode import read_cutout
 from twinjet.model.encoder import (
@@ -87,6 +88,7 @@ class Resources:
         engine = create_engine(config.metadata_url)
         upgrade(engine)
         self.store = SourceStore(engine)
+        self.vector_engine = open_engine(config.vectors, engine, config.milvus_uri)
         self.inference = Inference(_encoder(config))
         self.trouble: str | None = None
         self._served: Served | None = None
@@ -179,7 +181,8 @@ class Resources:
                 return
             if self._served and current.number == self._served.generation.number:
                 return
-            opened = open_generation(self.config.files.generation(current.folder))
+            folder = self.config.files.generation(current.folder)
+            opened = open_generation(folder, self.vector_engine)
             self._served = Served(
                 generation=current,
                 searcher=Searcher(opened, self.store),

@@ -21,7 +21,13 @@ from twinjet.index.jobs.progress import ProgressBoard
 from twinjet.index.jobs.request import ReindexRequest
 from twinjet.index.jobs.worker import Worker
 from twinjet.index.store import SourceStore
-from twinjet.service.commands.options import bars, encoder_of, errors, store_of
+from twinjet.service.commands.options import (
+    bars,
+    encoder_of,
+    engine_of,
+    errors,
+    store_of,
+)
 from twinjet.service.config import Config
 
 # Problems that are shown; all of them go to the JSON.
@@ -61,7 +67,11 @@ def index_catalogue(
     with closing(store_of(config)) as store:
         job, is_ours = _begin(config, store, request)
         worker = Worker(
-            config.files, store, config.jobs_url, encoder=lambda: encoder_of(config)
+            config.files,
+            store,
+            config.jobs_url,
+            encoder=lambda: encoder_of(config),
+            engine=engine_of(config, store),
         )
         with worker:
             try:
