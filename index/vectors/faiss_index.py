@@ -6,7 +6,6 @@ in the lists that are nearest to the query, and the best are compared again with
 their float32 rows, so similarities are always exact.
 """
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,13 @@ import faiss
 import numpy as np
 
 from twinjet.index.vectors.port import Rows, Vectors
-from twinjet.index.vectors.ranking import SCAN_FROM, best_of, blocks_of, is_few
+from twinjet.index.vectors.ranking import (
+    SCAN_FROM,
+    best_of,
+    blocks_of,
+    is_few,
+    lists_for,
+)
 
 # Candidates to compare exactly: so many for each wanted neighbour, and no fewer
 # than the second number. One bit of 256 dimensions is coarse: 30 and 300 left
@@ -33,27 +38,13 @@ _PROBES = 128
 _SAMPLE_PER_LIST = 64
 
 
-def lists_for(count: int, lists_from: int = LISTS_FROM) -> int:
-    """How many lists the codes of so many rows are kept in.
-
-    Examples
-    --------
-    >>> lists_for(10**6), lists_for(2 * 10**6), lists_for(10**8)
-    (1, 4096, 32768)
-    """
-    if count < lists_from:
-        return 1
-    # A power of two near four times the root, which balances lists and codes.
-    return int(2 ** int(math.log2(4 * math.sqrt(count))))
-
-
 def build_index(vectors: Vectors, path: Path, *, lists_from: int = LISTS_FROM) -> None:
     """Build the FAISS index for vectors (N, D) and write it.
 
     Rows are numbered from 0.
     """
     count, dimension = vectors.shape
-    lists = lists_for(count, lists_from)
+    lists = 1 if count < lists_from else lists_for(count)
     index: Any = faiss.index_factory(
         dimension, _kind(lists), faiss.METRIC_INNER_PRODUCT
     )

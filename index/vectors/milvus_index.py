@@ -1,10 +1,12 @@
 """One collection of vectors in Milvus.
 
-Its graph (HNSW) gives candidates, which are compared again with their float32 rows.
-What must be compared row by row is compared from the memory-mapped rows where they
-are on this machine, else from what Milvus keeps, some thousand rows at a time.
+The lists that are nearest to the query give candidates, which are compared again with
+their float32 rows. What must be compared row by row is compared from the memory-mapped
+rows where they are on this machine, else from what Milvus keeps, some thousand rows at
+a time.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
@@ -15,12 +17,15 @@ from twinjet.index.errors import IndexUnavailableError
 from twinjet.index.vectors.port import Rows, Vectors
 from twinjet.index.vectors.ranking import best_of, blocks_of, is_few
 
-# Candidates for each wanted neighbour, and at least; and the breadth of the search,
-# which may be no less. The figures that these give are in
-# benchmarks/results/engines.md.
+# Candidates for each wanted neighbour, and at least: Milvus compares float32 too, so
+# that they only make up for the order in which it adds.
 _CANDIDATES_PER_NEIGHBOUR = 2
 _LEAST_CANDIDATES = 100
-_LEAST_BREADTH = 256
+
+# Lists that are looked into, and for so many times the candidates that they should
+# hold at least. The figures that these give are in benchmarks/results/engines.md.
+_LEAST_PROBES = 64
+_PROBE_FACTOR = 4
 
 # More than a filter would leave on average: what is alike is often filtered alike.
 _FILTER_FACTOR = 1.5
@@ -45,8 +50,8 @@ class MilvusIndex:
         same rows on this machine.
     answering
         Turns the server's errors into ours.
-    graph
-        Whether there is one; else every row is compared over there.
+    lists
+        How many there are; where it is None every row is compared over there.
     timeout_s
         How long an answer may take.
     """
@@ -59,7 +64,7 @@ class MilvusIndex:
         vectors: Vectors | None,
         *,
         answering: Callable[[], AbstractContextManager[None]],
-        graph: bool,
+        lists: int | None,
         timeout_s: float,
     ) -> None:
         self._client = client
@@ -67,13 +72,13 @@ class MilvusIndex:
         self._count, self._dimension = shape
         self._vectors = vectors
         self._answering = answering
-        self._graph = graph
+        self._lists = lists
         self._timeout_s = timeout_s
 
     @property
     def kind(self) -> str:
         """Engine and index."""
-        return "Milvus HNSW" if self._graph else "Milvus"
+        return "Milvus" if self._lists is None else f"Milvus IVF{self._lists},Flat"
 
     def __len__(self) -> int:
         """How many vectors there are."""
@@ -92,8 +97,8 @@ class MilvusIndex:
         """The most similar rows; see `twinjet.index.vectors.port.VectorIndex`."""
         rows = among
         wanted = max(k * _CANDIDATES_PER_NEIGHBOUR, _LEAST_CANDIDATES)
-        if among is None and not (exact and self._graph):
-            rows = self._near(query, wanted if self._graph else k + _MARGIN)
+        if among is None and not (exact and self._lists):
+            rows = self._near(query, wanted if self._lists else k + _MARGIN)
         elif among is not None and not (exact or self.is_exact(among)):
             reach = _FILTER_FACTOR * wanted * self._count / len(among)
             hits = self._near(query, int(min(reach + _LEAST_CANDIDATES, _MOST_HITS)))
@@ -106,19 +111,23 @@ class MilvusIndex:
     def is_exact(self, among: Rows | None) -> bool:
         """Whether a search among these rows compares every one of them."""
         few = among is not None and is_few(len(among), self._count)
-        return few or not self._graph
+        return few or self._lists is None
 
     def _near(self, query: Vectors, wanted: int) -> Rows | None:
         """Rows that Milvus finds nearest, ascending; None where it gives too few."""
         wanted = min(wanted, self._count)
         if wanted > _MOST_HITS:
             return None
+        probes = {}
+        if self._lists is not None:
+            holding = math.ceil(_PROBE_FACTOR * wanted * self._lists / self._count)
+            probes = {"nprobe": min(max(holding, _LEAST_PROBES), self._lists)}
         with self._answering():
             found = self._client.search(
                 self._collection,
                 [query],
                 limit=wanted,
-                search_params={"params": {"ef": max(wanted, _LEAST_BREADTH)}},
+                search_params={"params": probes},
                 # Nothing was written since the generation was verified.
                 consistency_level="Bounded",
                 timeout=self._timeout_s,

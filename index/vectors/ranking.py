@@ -4,6 +4,7 @@ The similarities of an answer are summed in float64, row by row: they are the sa
 numbers, to the last bit, in every engine and in blocks of any size.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -23,6 +24,9 @@ _GATHER_FRACTION = 0.02
 # Rows that are compared together: 67 MB of 515 numbers each.
 _BLOCK = 32_768
 
+# FAISS warns below it, which Milvus uses too.
+_LEAST_IN_LIST = 39
+
 # By which a product of float32 unit vectors may be off, in whatever order its terms
 # are summed.
 _ROUNDING = 2e-6
@@ -37,6 +41,20 @@ def is_few(matching: int, count: int) -> bool:
     (True, False, True)
     """
     return matching <= max(_GATHER_ROWS, _GATHER_FRACTION * count)
+
+
+def lists_for(count: int) -> int:
+    """How many lists so many rows are kept in, where a search looks at the nearest.
+
+    Examples
+    --------
+    >>> lists_for(40), lists_for(10**5), lists_for(2 * 10**6), lists_for(10**8)
+    (1, 1024, 4096, 32768)
+    """
+    # A power of two near four times the root, which balances lists and what is in
+    # them; and no fewer rows in a list than its centre can be learned from.
+    balanced = 1 << int(math.log2(4 * math.sqrt(max(1, count))))
+    return max(1, min(balanced, count // _LEAST_IN_LIST))
 
 
 def blocks_of(vectors: Vectors, rows: Rows | None) -> Iterator[tuple[Rows, Vectors]]:
