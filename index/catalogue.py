@@ -2,19 +2,19 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import astropy.units as u
 from astropy.coordinates import Angle
 
 from twinjet.index.errors import CatalogueColumnError, CatalogueError
 from twinjet.index.names import position_name
-from twinjet.index.source import Column, Source, Value
-from twinjet.index.tables import Field, RawTable, read_table
+from twinjet.index.source import Column, RowProblem, Source, Value
+from twinjet.index.spill import Spill
+from twinjet.index.tables import Field, RawTable, Rows, read_table
 
 # Names under which catalogues write what every source has, in order of preference.
 ALIASES: Mapping[str, tuple[str, ...]] = {
@@ -37,19 +37,34 @@ MAX_ID_LENGTH = 200
 # Spellings of "no value" in text tables.
 _EMPTY = {"", "nan", "null", "none", "--", "n/a", "na"}
 
+_INFINITE = (math.inf, -math.inf)
+
 _TRUTH = {"true": True, "false": False}
 
 Kind = Literal["number", "text", "boolean"]
 
 
-@dataclass(frozen=True)
-class RowProblem:
-    """A row or a cutout that cannot be used."""
+class Sources(Protocol):
+    """Sources, of which few are in memory at a time."""
 
-    line: int | None
-    """Line of a CSV, or row from 1; None for what is no row."""
-    source_id: str | None
-    reason: str
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __iter__(self) -> Iterator[Source]:
+        """In the order of the catalogue, from the first, as often as is wanted."""
+
+    def on_the_sky(self) -> Iterator[Source]:
+        """In the order of HEALPix cells."""
+
+
+class Problems(Protocol):
+    """What could not be used, of which few are in memory at a time."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __iter__(self) -> Iterator[RowProblem]:
+        """From the first, as often as is wanted."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +72,9 @@ class Catalogue:
     """Sources, the columns that they have, and what was left out."""
 
     name: str
-    sources: list[Source]
+    sources: Sources
     columns: tuple[Column, ...]
-    problems: tuple[RowProblem, ...]
+    problems: Problems
     digest: str
     """SHA-256 of sources and columns, in hexadecimal."""
 
@@ -109,15 +124,22 @@ def read_catalogue(
 
 def make_catalogue(
     name: str,
-    sources: list[Source],
+    sources: Iterable[Source],
     columns: Sequence[Column],
-    problems: Sequence[RowProblem],
+    problems: Iterable[RowProblem],
 ) -> Catalogue:
-    """A catalogue with its digest."""
-    digest = sha256(repr(tuple(columns)).encode())
+    """A catalogue with its digest; of sources with one name the first is kept."""
+    spill = _spill(columns)
     for source in sources:
-        digest.update(repr(source).encode())
-    return Catalogue(name, sources, tuple(columns), tuple(problems), digest.hexdigest())
+        spill.add(source)
+    for problem in problems:
+        spill.report(problem)
+    kept, left_out, digest = spill.finish()
+    return Catalogue(name, kept, tuple(columns), left_out, digest)
+
+
+def _spill(columns: Sequence[Column]) -> Spill:
+    return Spill(digest_of=repr(tuple(columns)))
 
 
 def _places(
@@ -165,14 +187,19 @@ def _catalogue(
         for i, safe in enumerate(_safe_names(table.fields))
         if i not in places.values()
     ]
-    kinds = {
-        i: _kind(values[i] for _, values in table.rows if i < len(values))
-        for i, _ in measured
-    }
+    kinds = _kinds(table.rows, [i for i, _ in measured])
+    columns = [
+        Column(
+            safe,
+            table.fields[i].unit or _unit_of(safe),
+            kinds[i],
+            table.fields[i].description,
+            table.fields[i].ucd,
+        )
+        for i, safe in measured
+    ]
     units = {word: table.fields[places[word]].unit for word in ("ra", "dec")}
-    sources: list[Source] = []
-    problems: list[RowProblem] = []
-    seen: dict[str, int] = {}
+    spill = _spill(columns)
     for line, values in table.rows:
         source_id = _text(values, places.get("source_id"))
         try:
@@ -185,42 +212,47 @@ def _catalogue(
             dec = _angle(values[places["dec"]], "dec", units["dec"])
             if "source_id" not in places:
                 source_id = position_name(ra, dec)
+            known = {safe: _value(values[i], kinds[i]) for i, safe in measured}
+            infinite = [c for c, v in known.items() if v in _INFINITE]
             source = Source(
-                source_id=_checked_id(source_id, seen),
+                source_id=_checked_id(source_id),
                 ra=ra,
                 dec=dec,
                 survey=_text(values, places.get("survey")),
                 cutout=_text(values, places.get("cutout")),
-                columns={safe: _value(values[i], kinds[i]) for i, safe in measured},
+                columns=known | dict.fromkeys(infinite),
             )
         except ValueError as exc:
-            problems.append(RowProblem(line, source_id, f"line {line}: {exc}"))
+            spill.report(RowProblem(line, source_id, f"line {line}: {exc}"))
             continue
-        for column, value in source.columns.items():
-            if isinstance(value, float) and math.isinf(value):
-                reason = f"line {line}: {column} is infinite and was left out"
-                problems.append(RowProblem(line, source_id, reason))
-                source.columns[column] = None  # type: ignore[index]
-        seen[source.source_id] = line
-        sources.append(source)
-    if not sources:
-        first = problems[0].reason if problems else "it has no rows"
+        for column in infinite:
+            reason = f"line {line}: {column} is infinite and was left out"
+            spill.report(RowProblem(line, source_id, reason))
+        spill.add(source, line)
+    sources, problems, digest = spill.finish()
+    if not len(sources):
+        first = next((p.reason for p in problems), "it has no rows")
         msg = f"no row of {path} can be used; {first}"
         raise CatalogueError(msg)
-    columns = [
-        Column(
-            safe,
-            table.fields[i].unit or _unit_of(safe),
-            kinds[i],
-            table.fields[i].description,
-            table.fields[i].ucd,
-        )
-        for i, safe in measured
-    ]
-    return make_catalogue(name, sources, columns, problems)
+    return Catalogue(name, sources, tuple(columns), problems, digest)
 
 
-def _checked_id(source_id: str | None, seen: Mapping[str, int]) -> str:
+def _kinds(rows: Rows, places: Sequence[int]) -> dict[int, Kind]:
+    """What all values of each column are; text when they are not of one kind."""
+    found: dict[int, set[Kind | None]] = {i: set() for i in places}
+    for _, values in rows:
+        for i in places:
+            # Text it stays, whatever comes.
+            if i < len(values) and "text" not in found[i]:
+                found[i].add(_kind_of(values[i]))
+    kinds: dict[int, Kind] = {}
+    for i, seen in found.items():
+        one = [kind for kind in seen if kind is not None]
+        kinds[i] = one[0] if len(one) == 1 else "text"
+    return kinds
+
+
+def _checked_id(source_id: str | None) -> str:
     if source_id is None:
         msg = "it has no source_id"
         raise ValueError(msg)
@@ -229,9 +261,6 @@ def _checked_id(source_id: str | None, seen: Mapping[str, int]) -> str:
         raise ValueError(msg)
     if not source_id.isprintable():
         msg = f"its source_id {source_id!r} has control characters"
-        raise ValueError(msg)
-    if source_id in seen:
-        msg = f"source_id {source_id!r} came before, in line {seen[source_id]}"
         raise ValueError(msg)
     return source_id
 
@@ -267,14 +296,6 @@ def _text(values: Sequence[Any], place: int | None) -> str | None:
         return None
     text = str(values[place]).strip()
     return text or None
-
-
-def _kind(values: Any) -> Kind:
-    """What all values of a column are; text when they are not of one kind."""
-    kinds = {_kind_of(value) for value in values} - {None}
-    if kinds == {"number"}:
-        return "number"
-    return "boolean" if kinds == {"boolean"} else "text"
 
 
 def _kind_of(value: Any) -> Kind | None:

@@ -1,19 +1,35 @@
-"""A catalogue as it was read, in a file of ours: what a job was asked to index."""
+"""A catalogue in a file of ours: what a job was asked to index, in order on the sky.
+
+::
+
+    catalogue.parquet    a row for each source, then one for each problem
+
+Rows are read and written some thousand at a time, so that memory does not grow with
+the catalogue.
+"""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from twinjet.index.catalogue import Catalogue, RowProblem
+from twinjet.index.catalogue import Catalogue
 from twinjet.index.durable import half_done, publish_file
 from twinjet.index.errors import CatalogueFormatError
-from twinjet.index.source import Column, Source
+from twinjet.index.source import Column, RowProblem, Source
+from twinjet.index.spill import source_of
 
 _META = b"twinjet"
+
+# Rows that are in memory together, and of a row group.
+_BLOCK = 4096
+
+_FIELDS = ("source_id", "ra", "dec", "survey", "cutout", "columns")
 
 
 def source_columns(sources: list[Source]) -> dict[str, Any]:
@@ -32,53 +48,122 @@ def source_columns(sources: list[Source]) -> dict[str, Any]:
 
 def sources_of(table: pa.Table) -> list[Source]:
     """Inverse of `source_columns`."""
-    return [
-        Source(
-            source_id=row["source_id"],
-            ra=row["ra"],
-            dec=row["dec"],
-            survey=row["survey"],
-            cutout=row["cutout"],
-            columns=json.loads(row["columns"]),
-        )
-        for row in table.to_pylist()
-    ]
+    values = (table[name].to_pylist() for name in _FIELDS)
+    return [source_of(row) for row in zip(*values, strict=True)]
 
 
 def write_catalogue(path: Path, catalogue: Catalogue) -> None:
-    """Write a catalogue: whole, or not at all."""
+    """Write a catalogue in the order of HEALPix cells: whole, or not at all."""
     meta = {
         "name": catalogue.name,
         "digest": catalogue.digest,
         "columns": [asdict(column) for column in catalogue.columns],
-        "problems": [asdict(problem) for problem in catalogue.problems],
+        "sources": len(catalogue.sources),
+        "problems": len(catalogue.problems),
     }
-    table = pa.table(source_columns(catalogue.sources))
-    table = table.replace_schema_metadata({_META: json.dumps(meta).encode()})
+    schema = _table([], []).schema.with_metadata({_META: json.dumps(meta).encode()})
     path.parent.mkdir(parents=True, exist_ok=True)
     written = half_done(path)
-    pq.write_table(table, written, compression="zstd", write_page_checksum=True)
-    publish_file(written, path)
+    try:
+        with pq.ParquetWriter(
+            written, schema, compression="zstd", write_page_checksum=True
+        ) as file:
+            sources = catalogue.sources.on_the_sky()
+            while some := list(islice(sources, _BLOCK)):
+                file.write_table(_table(some, []).cast(schema))
+            problems = iter(catalogue.problems)
+            while few := list(islice(problems, _BLOCK)):
+                file.write_table(_table([], few).cast(schema))
+        publish_file(written, path)
+    finally:
+        written.unlink(missing_ok=True)
 
 
 def load_catalogue(path: Path) -> Catalogue:
-    """Read what `write_catalogue` wrote.
+    """Open what `write_catalogue` wrote.
 
     Raises
     ------
     CatalogueFormatError
-        It is absent or damaged.
+        It is absent or damaged; of its rows this is found when they are read.
     """
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
-        meta = json.loads(table.schema.metadata[_META])
+        with pq.ParquetFile(path) as file:
+            meta = json.loads(file.schema_arrow.metadata[_META])
         return Catalogue(
             name=meta["name"],
-            sources=sources_of(table),
+            sources=_StoredSources(path, meta["sources"]),
             columns=tuple(Column(**column) for column in meta["columns"]),
-            problems=tuple(RowProblem(**problem) for problem in meta["problems"]),
+            problems=_StoredProblems(path, meta["problems"]),
             digest=meta["digest"],
         )
     except (OSError, KeyError, TypeError, ValueError, pa.ArrowException) as exc:
-        msg = f"{path} cannot be read: {exc}"
-        raise CatalogueFormatError(msg) from exc
+        raise _unreadable(path, exc) from exc
+
+
+class _StoredSources:
+    """Sources of the file, in order on the sky."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self._path = path
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Source]:
+        for table in _groups(self._path, problems=False):
+            yield from sources_of(table)
+
+    def on_the_sky(self) -> Iterator[Source]:
+        return iter(self)
+
+
+class _StoredProblems:
+    """Problems of the file, in the order of the catalogue."""
+
+    def __init__(self, path: Path, count: int) -> None:
+        self._path = path
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[RowProblem]:
+        for table in _groups(self._path, problems=True):
+            values = (table[n].to_pylist() for n in ("line", "source_id", "reason"))
+            yield from (RowProblem(*row) for row in zip(*values, strict=True))
+
+
+def _groups(path: Path, *, problems: bool) -> Iterator[pa.Table]:
+    """Rows of one kind, a group at a time: a group has one kind only."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            place = file.schema_arrow.get_field_index("reason")
+            for group in range(file.num_row_groups):
+                known = file.metadata.row_group(group)
+                nulls = known.column(place).statistics.null_count
+                if (nulls == 0) == problems:
+                    yield file.read_row_group(group)
+    except (OSError, pa.ArrowException) as exc:
+        raise _unreadable(path, exc) from exc
+
+
+def _unreadable(path: Path, exc: Exception) -> CatalogueFormatError:
+    return CatalogueFormatError(f"{path} cannot be read: {exc}")
+
+
+def _table(sources: list[Source], problems: list[RowProblem]) -> pa.Table:
+    """A row for each; what a problem has not is null."""
+    lack = [None] * len(sources)
+    columns = source_columns(sources)
+    table = pa.table(
+        columns
+        | {"line": pa.array(lack, pa.int64()), "reason": pa.array(lack, pa.string())}
+    )
+    if not problems:
+        return table
+    rows = [
+        {"source_id": p.source_id, "line": p.line, "reason": p.reason} for p in problems
+    ]
+    return pa.Table.from_pylist(rows, table.schema)

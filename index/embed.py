@@ -3,11 +3,14 @@
 Reading and decoding run in threads beside the encoder, a few blocks ahead.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
+import torch
 from astropy.coordinates import SkyCoord
 from numpy.typing import NDArray
 
@@ -39,6 +42,18 @@ class Unread:
     """Of the last one."""
 
 
+@dataclass(frozen=True)
+class _Missing:
+    """No cutout to embed."""
+
+    reason: str | None
+    """Why it cannot be read; None where it was replaced."""
+
+
+_Outcome = NDArray[np.float32] | str | _Missing
+"""The encoder's input, or a reason why there is none, or no cutout."""
+
+
 def embed_items(
     items: Sequence[Item],
     *,
@@ -68,45 +83,64 @@ def embed_items(
         Embeddings, and reasons that lie in the pixels and will be the same next time.
     unread
         What is not in it, for its cutout could not be read; None if there is nothing.
+        What is another cutout now than the item says is in neither.
     """
     embeddings = np.zeros((len(items), encoder.card.dimension), np.float32)
     reasons: list[str | None] = [None] * len(items)
-    unread: dict[int, str] = {}
+    missing: dict[int, _Missing] = {}
 
-    def prepare(item: Item) -> NDArray[np.float32] | str | CutoutUnavailableError:
-        try:
-            data = provider.read(item.source)
-        except CutoutUnavailableError as exc:
-            return exc
-        try:
-            return _prepare(item, data, encoder.card.preprocess, pixel_scale_arcsec)
-        except (CutoutError, CutoutUnavailableError) as exc:
-            return str(exc)
+    prepare = partial(
+        _outcome,
+        provider=provider,
+        recipe=encoder.card.preprocess,
+        pixel_scale_arcsec=pixel_scale_arcsec,
+    )
 
-    size = encoder.at_a_time
-    prepared = enumerate(in_order(prepare, items, threads=_THREADS, ahead=size))
-    while block := list(islice(prepared, size)):
+    def embed(block: list[tuple[int, _Outcome]]) -> int:
         good: list[tuple[int, NDArray[np.float32]]] = []
         for row, image in block:
             if isinstance(image, str):
                 reasons[row] = image
-            elif isinstance(image, CutoutUnavailableError):
-                unread[row] = str(image)
+            elif isinstance(image, _Missing):
+                missing[row] = image
             else:
                 good.append((row, image))
         if good:
             images = np.stack([image for _, image in good])
             embeddings[[row for row, _ in good]] = encoder.embed_images(images)
-        progress(len(block))
-    kept = [row for row in range(len(items)) if row not in unread]
+        return len(block)
+
+    size = encoder.at_a_time
+    with _one_thread_each() as threads:
+        prepared = enumerate(in_order(prepare, items, threads=_THREADS, ahead=size))
+        blocks = iter(lambda: list(islice(prepared, size)), [])
+        beside = 1 if encoder.is_on_gpu else threads
+        for done in in_order(embed, blocks, threads=beside, ahead=1):
+            progress(done)
+    kept = [row for row in range(len(items)) if row not in missing]
     shard = Shard(
         [items[row] for row in kept],
         [items[row].key(pixel_scale_arcsec) for row in kept],
         embeddings[kept],
         [reasons[row] for row in kept],
     )
-    last = next(reversed(unread.values()), "")
-    return shard, Unread(len(unread), last) if unread else None
+    unread = [one.reason for one in missing.values() if one.reason is not None]
+    return shard, Unread(len(unread), unread[-1]) if unread else None
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[int]:
+    """How many blocks to embed at a time, each by one thread.
+
+    Sums that several threads share round otherwise than those of one, and the same
+    cutout must get the same vector on every machine of one kind.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield threads
+    finally:
+        torch.set_num_threads(threads)
 
 
 def embed_again(
@@ -124,6 +158,28 @@ def embed_again(
         pixel_scale_arcsec=pixel_scale_arcsec,
     )
     return shard.embeddings[0] if shard.reasons == [None] else None
+
+
+def _outcome(
+    item: Item,
+    *,
+    provider: CutoutProvider,
+    recipe: Preprocess,
+    pixel_scale_arcsec: float | None,
+) -> _Outcome:
+    """Read and prepare one cutout."""
+    try:
+        data = provider.read(item.source)
+        # Replaced since it was looked at: under its digest it would be found for
+        # ever. Looked at after it was read, for it may be replaced just now.
+        if item.digest and provider.digest(item.source) != item.digest:
+            return _Missing(None)
+    except CutoutUnavailableError as exc:
+        return _Missing(str(exc))
+    try:
+        return _prepare(item, data, recipe, pixel_scale_arcsec)
+    except (CutoutError, CutoutUnavailableError) as exc:
+        return str(exc)
 
 
 def _prepare(

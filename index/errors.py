@@ -28,6 +28,7 @@
     ├── JobError                    a job that cannot be taken or is not there
     │   ├── UnknownJobError
     │   ├── JobConflictError        another one is at work on the catalogue
+    │   ├── JobCancelledError       a step of a job that nobody wants any more
     │   ├── IdempotencyError        a key was used for another request
     │   └── JobFailedError          what a job ended with
     └── StoreError                  the metadata store cannot be used
@@ -218,6 +219,13 @@ class UnknownJobError(JobError):
 
 class JobConflictError(JobError):
     """Another job is at work on the catalogue."""
+
+
+class JobCancelledError(JobError):
+    """A step of a job that nobody wants any more ends."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"job {job_id} was cancelled", actual=job_id)
 
 
 class IdempotencyError(JobError):

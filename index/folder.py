@@ -6,18 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from twinjet.index.catalogue import (
-    Catalogue,
-    RowProblem,
-    make_catalogue,
-    read_catalogue,
-)
+from twinjet.index.catalogue import Catalogue, make_catalogue, read_catalogue
 from twinjet.index.cutouts.archive import ArchiveProvider
 from twinjet.index.cutouts.folder import FolderProvider
 from twinjet.index.cutouts.open import open_provider
 from twinjet.index.cutouts.paths import split_kind
 from twinjet.index.errors import CatalogueError, CutoutUnavailableError
-from twinjet.index.source import Source
+from twinjet.index.source import RowProblem, Source
 from twinjet.model.cutout import Cutout
 from twinjet.model.decode import read_cutout
 from twinjet.model.errors import CutoutError

@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 from typing import Protocol, Self
 
@@ -23,7 +23,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from twinjet.index.catalogue import Catalogue, RowProblem
+from twinjet.index.catalogue import Catalogue
 from twinjet.index.catalogue_file import source_columns, sources_of
 from twinjet.index.cutouts.port import CutoutProvider
 from twinjet.index.cutouts.prefetch import Prefetching
@@ -33,7 +33,7 @@ from twinjet.index.errors import CutoutUnavailableError
 from twinjet.index.keys import Item
 from twinjet.index.shards import SHARD_SOURCES
 from twinjet.index.sky import healpix_29
-from twinjet.index.source import Source
+from twinjet.index.source import RowProblem, Source
 
 # Sources of a row group of sources.parquet, which are in memory together.
 _GROUP_ROWS = 4096
@@ -94,13 +94,13 @@ def make_plan(
     """
     folder.mkdir(parents=True, exist_ok=True)
     watcher.stage("checksums", len(catalogue.sources))
-    sources = _on_the_sky(catalogue.sources)
+    sources, asked_for = tee(catalogue.sources.on_the_sky())
     digest = sha256(f"{catalogue.digest} {pixel_scale_arcsec}".encode())
     with_cutout = 0
     with (
         _Tasks(folder / "tasks.tmp", shard_sources) as tasks,
         pq.ParquetWriter(folder / "sources.tmp", _SOURCES, compression="zstd") as file,
-        closing(_digests(sources, provider)) as outcomes,
+        closing(_digests(asked_for, provider)) as outcomes,
     ):
         pairs = zip(sources, outcomes, strict=True)
         while block := list(islice(pairs, _GROUP_ROWS)):
@@ -118,13 +118,13 @@ def make_plan(
             file.write_table(_source_table(rows))
             with_cutout += len(items)
             there = embeddings.find_whole([row.key for row in rows if row.key])
-            for item in items:
+            for item, cell in zip(items, _cells(items), strict=True):
                 key = item.key(pixel_scale_arcsec)
                 if key not in there:
-                    tasks.add(key, item)
+                    tasks.add(key, item, cell)
     plan = Plan(
         sources=with_cutout,
-        without_cutout=len(sources) - with_cutout,
+        without_cutout=len(catalogue.sources) - with_cutout,
         to_embed=tasks.count,
         shards=tasks.shards,
         digest=digest.hexdigest(),
@@ -138,25 +138,30 @@ def make_plan(
 
 
 class _Tasks:
-    """Writes what must be embedded, each cutout once, a shard to a row group."""
+    """Writes what must be embedded, each cutout once, a shard to a row group.
+
+    The same key is of the same position, and those of one position come one after the
+    other: nothing has to be remembered beyond its cell.
+    """
 
     def __init__(self, path: Path, shard_sources: int) -> None:
         self._size = shard_sources
         self._file = pq.ParquetWriter(path, _TASKS, compression="zstd")
+        self._cell = -1
         self._known: set[str] = set()
         self._waiting: list[Item] = []
+        self.count = 0
+        """Of cutouts."""
         self.shards = 0
 
-    @property
-    def count(self) -> int:
-        """Of cutouts."""
-        return len(self._known)
-
-    def add(self, key: str, item: Item) -> None:
+    def add(self, key: str, item: Item, cell: int) -> None:
+        if cell != self._cell:
+            self._cell, self._known = cell, set()
         if key in self._known:
             return
         self._known.add(key)
         self._waiting.append(item)
+        self.count += 1
         if len(self._waiting) == self._size:
             self._write()
 
@@ -199,12 +204,12 @@ def problem_of(source: Source, reason: str) -> RowProblem:
     return RowProblem(line=None, source_id=source.source_id, reason=reason)
 
 
-def _on_the_sky(sources: list[Source]) -> list[Source]:
-    """Sources in the order of their cells."""
-    cells = healpix_29(
-        np.array([s.ra for s in sources]), np.array([s.dec for s in sources])
-    )
-    return [sources[place] for place in np.argsort(cells, kind="stable")]
+def _cells(items: list[Item]) -> list[int]:
+    """HEALPix cells by which sources are in order."""
+    ra = np.array([item.source.ra for item in items])
+    dec = np.array([item.source.dec for item in items])
+    cells: list[int] = healpix_29(ra, dec).tolist()
+    return cells
 
 
 def _digests(

@@ -29,6 +29,7 @@ from twinjet.index.generation import (
     write_generation,
 )
 from twinjet.index.home import Home
+from twinjet.index.locks import only_builder
 from twinjet.index.sky import sky_groups
 from twinjet.index.source import Column
 from twinjet.index.store import SourceStore
@@ -264,7 +265,7 @@ def publish_classes(
         ),
     ]
     names = {c.name for c in added}
-    with home.building():
+    with home.building(), only_builder(store.engine):
         current = store.current()
         if current is None or current.number != old.number:
             msg = f"generation {old.number} is no longer the current one; probe again"

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from twinjet.index.catalogue import Catalogue, RowProblem
+from twinjet.index.catalogue import Catalogue
 from twinjet.index.checks import Limits, Verification
 from twinjet.index.cutouts.port import CutoutProvider
 from twinjet.index.embed import embed_items
@@ -35,6 +35,7 @@ from twinjet.index.generation import (
     write_generation,
 )
 from twinjet.index.home import Home
+from twinjet.index.locks import only_builder
 from twinjet.index.plan import (
     Plan,
     Planned,
@@ -47,7 +48,7 @@ from twinjet.index.plan import (
 from twinjet.index.retention import clear_leftovers, remove_folder, retire
 from twinjet.index.shards import SHARD_SOURCES
 from twinjet.index.sky import unit_vectors
-from twinjet.index.source import Source
+from twinjet.index.source import RowProblem, Source
 from twinjet.index.store import SourceStore
 from twinjet.index.vectors.engine import VectorEngine
 from twinjet.index.verify import verify
@@ -56,6 +57,10 @@ from twinjet.model.encoder import Encoder
 # More failures than this say that something is wrong with the whole, such as a
 # folder that is not mounted.
 MAX_FAILED_FRACTION = 0.2
+
+
+# Of a source with a cutout and no embedding; the next build tries again.
+_UNMADE = "its cutout could not be read, or was replaced, while the index was built"
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,7 @@ def build(
     """
     home, store = workshop.home, workshop.store
     folder = home.jobs / "direct"
-    with home.building():
+    with home.building(), only_builder(store.engine):
         clear_leftovers(home, store, job_id=None, engine=workshop.engine)
         plan = plan_build(folder, catalogue, workshop, watcher=watcher)
         there = already_there(catalogue, plan, workshop)
@@ -418,7 +423,7 @@ def _kept(
         for one in planned:
             place = None if one.key is None else places.get(one.key)
             if place is None:
-                reason = one.reason or "its shard could not be made"
+                reason = one.reason or _UNMADE
                 lost.append(problem_of(one.source, reason))
             elif place.reason is not None:
                 lost.append(problem_of(one.source, place.reason))

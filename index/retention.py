@@ -10,6 +10,7 @@ from pathlib import Path
 from twinjet.index.errors import IndexUnavailableError
 from twinjet.index.generation import folder_name, unused
 from twinjet.index.home import Home
+from twinjet.index.locks import if_unleased
 from twinjet.index.store import READY, SourceStore
 from twinjet.index.vectors.engine import VectorEngine
 
@@ -71,8 +72,11 @@ def retire(
     for number in ready[max(1, keep) :]:
         if current is not None and number == current.number:
             continue
-        with unused(home.generations / folder_name(number)) as free:
-            if free:
+        with (
+            unused(home.generations / folder_name(number)) as free,
+            if_unleased(store.engine, number) as free_elsewhere,
+        ):
+            if free and free_elsewhere:
                 store.drop_generation(number)
                 remove_folder(home, folder_name(number))
     _sweep(store, engine)

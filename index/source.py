@@ -43,6 +43,16 @@ class Source:
     """Measured columns; None where a value is missing."""
 
 
+@dataclass(frozen=True)
+class RowProblem:
+    """A row or a cutout that cannot be used."""
+
+    line: int | None
+    """Line of a CSV, or row from 1; None for what is no row."""
+    source_id: str | None
+    reason: str
+
+
 def cutout_name(source: Source) -> str:
     """Name of a source's pixels within the provider.
 

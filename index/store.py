@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from twinjet.index.errors import (
@@ -79,7 +80,8 @@ class SourceStore:
         return self._engine
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections; those that are in use, when they come back."""
+        event.listen(self._engine, "checkin", lambda _, record: record.invalidate())
         self._engine.dispose()
 
     # Generations

@@ -10,23 +10,36 @@ import gzip
 import io
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.io import fits, votable
 from astropy.table import Table
 
 from twinjet.index.errors import CatalogueFormatError
 
-# A catalogue of 10^7 rows as CSV; beyond it, Parquet is the format.
+if TYPE_CHECKING:
+    from _csv import Reader
+
+# Of formats that are read at once: a VOTable of 10^7 rows. CSV and Parquet are read
+# some rows at a time and may have any size.
 _MAX_BYTES = 4 * 2**30
 
 _DELIMITERS = ",\t;|"
+
+# By which a format is known; the first line of a CSV is in it, too.
+_HEAD_BYTES = 65_536
+
+# Rows that are plain Python values at a time.
+_BLOCK = 8192
+
+Rows = Iterable[tuple[int, Sequence[Any]]]
 
 
 @dataclass(frozen=True)
@@ -44,8 +57,9 @@ class RawTable:
     """Fields and rows of a file."""
 
     fields: tuple[Field, ...]
-    rows: list[tuple[int, Sequence[Any]]]
-    """Line (CSV) or row number from 1, and the values in the order of the fields."""
+    rows: Rows
+    """Line (CSV) or row number from 1, and the values in the order of the fields; read
+    from the start as often as is wanted."""
 
 
 def read_table(path: Path, data: bytes | None = None) -> RawTable:
@@ -61,66 +75,114 @@ def read_table(path: Path, data: bytes | None = None) -> RawTable:
     Raises
     ------
     CatalogueFormatError
-        It is absent, empty, damaged or of no format that is read.
+        It is absent, empty, damaged or of no format that is read; of a CSV, damage may
+        be found as late as its rows are read.
     """
+    opened = _opener(path, data)
     try:
-        if data is None:
-            size = path.stat().st_size
-            if size > _MAX_BYTES:
-                msg = (
-                    f"{path} has {size} bytes; at most {_MAX_BYTES} (use Parquet parts)"
-                )
-                raise CatalogueFormatError(msg, limit=_MAX_BYTES, actual=size)
-            data = path.read_bytes()
-        if data[:2] == b"\x1f\x8b":
-            data = gzip.decompress(data)
-    except (OSError, EOFError) as exc:
+        with opened() as file:
+            head = file.read(_HEAD_BYTES)
+    except (OSError, EOFError, zlib.error) as exc:
         msg = f"the catalogue {path} cannot be read: {exc}"
         raise CatalogueFormatError(msg) from exc
-    if not data.strip():
+    if not head.strip():
         msg = f"the catalogue {path} is empty"
-        raise CatalogueFormatError(msg, actual=len(data))
+        raise CatalogueFormatError(msg, actual=len(head))
     try:
         with warnings.catch_warnings():
             # Units and names that break a rule are kept as they are written.
             warnings.simplefilter("ignore")
-            if data[:6] == b"SIMPLE":
-                return _read_fits(data)
-            if data[:4] == b"PAR1":
-                return _read_parquet(data)
-            if b"<VOTABLE" in data[:4096].upper():
-                return _read_votable(data)
+            if head[:6] == b"SIMPLE":
+                return _read_fits(_whole(opened, path))
+            if head[:4] == b"PAR1":
+                return _read_parquet(opened)
+            if b"<VOTABLE" in head[:4096].upper():
+                return _read_votable(_whole(opened, path))
+    except CatalogueFormatError:
+        raise
     except Exception as exc:
         # astropy and pyarrow raise many unlike classes on damaged files.
         msg = f"the catalogue {path} is damaged: {exc}"
         raise CatalogueFormatError(msg) from exc
-    return _read_csv(data, path)
+    return _read_csv(opened, path)
 
 
-def _read_csv(data: bytes, path: Path) -> RawTable:
+def _opener(path: Path, data: bytes | None) -> Callable[[], IO[bytes]]:
+    """Opens the table from its start, unpacked."""
+
+    def packed() -> IO[bytes]:
+        return path.open("rb") if data is None else io.BytesIO(data)
+
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as exc:
-        msg = (
-            f"the catalogue {path} is neither VOTable, FITS nor Parquet, and as CSV "
-            f"it is not UTF-8 at byte {exc.start}"
-        )
+        with packed() as file:
+            is_packed = file.read(2) == b"\x1f\x8b"
+    except OSError as exc:
+        msg = f"the catalogue {path} cannot be read: {exc}"
         raise CatalogueFormatError(msg) from exc
-    first = text.partition("\n")[0]
-    delimiter = max(_DELIMITERS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        names = [name.strip().lstrip("#").strip() for name in next(reader)]
-        rows: list[tuple[int, Sequence[Any]]] = []
-        end = reader.line_num
-        for values in reader:
-            line, end = end + 1, reader.line_num
-            if any(value.strip() for value in values):
-                rows.append((line, values))
-    except csv.Error as exc:
-        msg = f"the catalogue {path} is damaged at line {reader.line_num}: {exc}"
-        raise CatalogueFormatError(msg) from exc
-    return RawTable(tuple(_named(name) for name in names), rows)
+    if not is_packed:
+        return packed
+    if data is None:
+        return lambda: cast("IO[bytes]", gzip.open(path))
+    return lambda: cast("IO[bytes]", gzip.open(io.BytesIO(data)))
+
+
+def _whole(opened: Callable[[], IO[bytes]], path: Path) -> bytes:
+    with opened() as file:
+        data = file.read(_MAX_BYTES + 1)
+    if len(data) > _MAX_BYTES:
+        msg = f"{path} has more than {_MAX_BYTES} bytes; as CSV or Parquet it may"
+        raise CatalogueFormatError(msg, limit=_MAX_BYTES)
+    return data
+
+
+def _read_csv(opened: Callable[[], IO[bytes]], path: Path) -> RawTable:
+    rows = _CsvRows(opened, path)
+    return RawTable(tuple(_named(name) for name in rows.names), rows)
+
+
+class _CsvRows:
+    """Rows of a CSV, read again each time they are asked for."""
+
+    def __init__(self, opened: Callable[[], IO[bytes]], path: Path) -> None:
+        self._opened = opened
+        self._path = path
+        self._delimiter = ","
+        with self._reading() as (reader, file):
+            first = file.readline()
+            self._delimiter = max(_DELIMITERS, key=first.count)
+            del reader
+        with self._reading() as (reader, _):
+            names = next(reader, [])
+        self.names = [name.strip().lstrip("#").strip() for name in names]
+
+    def __iter__(self) -> Iterator[tuple[int, Sequence[str]]]:
+        with self._reading() as (reader, _):
+            next(reader)
+            end = reader.line_num
+            for values in reader:
+                line, end = end + 1, reader.line_num
+                if any(value.strip() for value in values):
+                    yield line, values
+
+    @contextmanager
+    def _reading(self) -> Iterator[tuple["Reader", IO[str]]]:
+        with self._opened() as packed:
+            text = io.TextIOWrapper(packed, encoding="utf-8-sig", newline="")
+            reader = csv.reader(text, delimiter=self._delimiter)
+            try:
+                yield reader, text
+            except UnicodeDecodeError as exc:
+                msg = (
+                    f"the catalogue {self._path} is neither VOTable, FITS nor Parquet, "
+                    f"and as CSV it is not UTF-8 after line {reader.line_num}"
+                )
+                raise CatalogueFormatError(msg) from exc
+            except (csv.Error, OSError, EOFError, zlib.error) as exc:
+                msg = (
+                    f"the catalogue {self._path} is damaged at line {reader.line_num}: "
+                    f"{exc}"
+                )
+                raise CatalogueFormatError(msg) from exc
 
 
 def _named(name: str) -> Field:
@@ -166,15 +228,30 @@ def _from_astropy(table: Table, ucds: Sequence[str | None]) -> RawTable:
         )
         for name, ucd in zip(table.colnames, ucds, strict=True)
     )
-    columns = [[_plain(value) for value in table[name]] for name in table.colnames]
-    rows = list(zip(*columns, strict=True)) if columns else []
-    return RawTable(fields, list(enumerate(rows, start=1)))
+    return RawTable(fields, _AstropyRows(table))
 
 
-def _read_parquet(data: bytes) -> RawTable:
-    table = pq.read_table(pa.BufferReader(data))
+class _AstropyRows:
+    """Rows of a table in memory, as plain values some at a time."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __iter__(self) -> Iterator[tuple[int, Sequence[Any]]]:
+        names = self._table.colnames
+        for start in range(0, len(self._table), _BLOCK):
+            part = self._table[start : start + _BLOCK]
+            columns = [[_plain(value) for value in part[name]] for name in names]
+            yield from enumerate(zip(*columns, strict=True), start=start + 1)
+
+
+def _read_parquet(opened: Callable[[], IO[bytes]]) -> RawTable:
+    with opened() as file, pq.ParquetFile(file) as table:
+        schema = table.schema_arrow
+        for _ in table.iter_batches(_BLOCK):  # damage is found before a row is used
+            pass
     fields = []
-    for field in table.schema:
+    for field in schema:
         metadata = {k.decode(): v.decode() for k, v in (field.metadata or {}).items()}
         fields.append(
             Field(
@@ -184,12 +261,22 @@ def _read_parquet(data: bytes) -> RawTable:
                 metadata.get("ucd"),
             )
         )
-    columns = [[_plain(value) for value in c.to_pylist()] for c in table.columns]
-    return RawTable(tuple(fields), list(_numbered(columns)))
+    return RawTable(tuple(fields), _ParquetRows(opened))
 
 
-def _numbered(columns: list[list[Any]]) -> Iterator[tuple[int, Sequence[Any]]]:
-    yield from enumerate(zip(*columns, strict=True), start=1)
+class _ParquetRows:
+    """Rows of a Parquet file, read again each time they are asked for."""
+
+    def __init__(self, opened: Callable[[], IO[bytes]]) -> None:
+        self._opened = opened
+
+    def __iter__(self) -> Iterator[tuple[int, Sequence[Any]]]:
+        start = 1
+        with self._opened() as file, pq.ParquetFile(file) as table:
+            for batch in table.iter_batches(_BLOCK):
+                columns = [[_plain(v) for v in c.to_pylist()] for c in batch.columns]
+                yield from enumerate(zip(*columns, strict=True), start=start)
+                start += batch.num_rows
 
 
 def _plain(value: Any) -> Any:

@@ -111,6 +111,11 @@ class Encoder:
         size = _BATCH if self._device.type == "cpu" else _BATCH_ON_GPU
         return max(_LEAST_AT_A_TIME, size // self.card.views)
 
+    @property
+    def is_on_gpu(self) -> bool:
+        """Whether one batch keeps all of the device busy."""
+        return self._device.type != "cpu"
+
     def recipe(self, *, invariant: bool | None = None) -> Preprocess:
         """How cutouts are prepared; never turned upright when `invariant` is False."""
         recipe = self.card.preprocess

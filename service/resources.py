@@ -21,6 +21,7 @@ from twinjet.index.generation import Manifest, open_generation
 from twinjet.index.jobs.engine import connect
 from twinjet.index.jobs.jobs import Jobs
 from twinjet.index.jobs.progress import ProgressBoard
+from twinjet.index.locks import AdvisoryLock, lease_of
 from twinjet.index.search import Searcher
 from twinjet.index.source import Source
 from twinjet.index.store import Generation, SourceStore
@@ -54,6 +55,8 @@ class Served:
     provider: CutoutProvider
     field_arcsec: float
     """Side of what the encoder sees, which is what is drawn."""
+    lease: AdvisoryLock | None = None
+    """Tells other machines that it is in use."""
 
     @property
     def manifest(self) -> Manifest:
@@ -107,6 +110,8 @@ class Resources:
         """Give everything back."""
         with self._refreshing:  # whose thread goes on when its task is cancelled
             self._closed = True
+            if self._served is not None and self._served.lease is not None:
+                self._served.lease.release()
         if self._engine is not None:
             self._engine.destroy()
         self.inference.close()
@@ -179,22 +184,40 @@ class Resources:
             current = self.store.current()
             if current is None:
                 return
-            if self._served and current.number == self._served.generation.number:
+            before = self._served
+            if before is not None and current.number == before.generation.number:
+                if before.lease is not None:
+                    before.lease.stay()
                 return
-            folder = self.config.files.generation(current.folder)
-            opened = open_generation(folder, self.vector_engine)
-            self._served = Served(
-                generation=current,
-                searcher=Searcher(opened, self.store),
-                provider=open_provider(opened.manifest.cutouts, fetch=False),
-                field_arcsec=self.field_arcsec,
-            )
+            self._served = self._open(current)
+            if before is not None and before.lease is not None:
+                before.lease.release()
             self.trouble = None
             _log.info("serving generation %d", current.number)
         except (TwinjetIndexError, SQLAlchemyError, OSError) as exc:
             if str(exc) != self.trouble:
                 _log.warning("the published generation is not served: %s", exc)
             self.trouble = str(exc)
+
+    def _open(self, generation: Generation) -> Served:
+        lease = lease_of(self.store.engine, generation.number)
+        # Not to be had: it is just being removed, and then its files are gone, too.
+        if lease is not None and not lease.take():
+            lease = None
+        try:
+            folder = self.config.files.generation(generation.folder)
+            opened = open_generation(folder, self.vector_engine)
+            return Served(
+                generation=generation,
+                searcher=Searcher(opened, self.store),
+                provider=open_provider(opened.manifest.cutouts, fetch=False),
+                field_arcsec=self.field_arcsec,
+                lease=lease,
+            )
+        except BaseException:
+            if lease is not None:
+                lease.release()
+            raise
 
     async def refresh_for_ever(self) -> None:
         """Look for a new generation again and again."""

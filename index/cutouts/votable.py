@@ -62,7 +62,7 @@ def read_votable(data: bytes, host: str) -> Answer:
     Raises
     ------
     NoCoverageError, ArchiveTroubleError
-        It is a page, damaged, or says that the query has failed.
+        It is a page, damaged, empty, or says that the query has failed.
     """
     if b"<VOTABLE" not in data[:4096].upper():
         raise not_wanted(data, host)
@@ -73,6 +73,10 @@ def read_votable(data: bytes, host: str) -> Answer:
         # expat, numpy and astropy raise classes of their own on damaged tables.
         msg = f"{host} sent a damaged VOTable: {exc!s:.200}"
         raise ArchiveTroubleError(msg, again=True) from exc
+    if not document.resources:
+        # Not "no coverage", which would be remembered: even an empty result is in one.
+        msg = f"{host} sent a VOTable without results"
+        raise ArchiveTroubleError(msg, again=True)
     for info in (i for r in [document, *document.resources] for i in r.infos):
         if (info.name or "").upper() == "QUERY_STATUS" and info.value == "ERROR":
             msg = (

@@ -11,15 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from twinjet.index.catalogue import (
-    Catalogue,
-    RowProblem,
-    make_catalogue,
-    read_catalogue,
-)
+from twinjet.index.catalogue import Catalogue, make_catalogue, read_catalogue
 from twinjet.index.errors import CatalogueError, CatalogueFormatError
 from twinjet.index.ingest.duplicates import merged
-from twinjet.index.source import Column, Source, Value
+from twinjet.index.source import Column, RowProblem, Source, Value
 
 ZENODO_API = "https://zenodo.org/api"
 RECORD = "10656393"
@@ -99,10 +94,10 @@ def read_rgz(path: Path, *, radius_arcsec: float = SAME_SOURCE_ARCSEC) -> Catalo
     )
     hosts = _hosts(tables[HOST_TABLE])
     host_columns = _host_columns(hosts.columns)
-    by_subject = {_subject(host): host for host in reversed(hosts.sources)}
+    by_subject = {_subject(host): host for host in reversed(list(hosts.sources))}
     known = [c for c in radio.columns if c.name in RADIO_COLUMNS]
     sources: list[Source] = []
-    for rows in merged(radio.sources, radius_arcsec, rank=_rank):
+    for rows in merged(list(radio.sources), radius_arcsec, rank=_rank):
         best = rows[0]
         columns: dict[str, Value] = {
             RADIO_COLUMNS[c.name].name: best.columns[c.name] for c in known

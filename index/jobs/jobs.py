@@ -158,7 +158,9 @@ class Jobs:
         )
 
     def cancel(self, job_id: str) -> Job:
-        """End a job: no further step of it is begun; one that has ended stays as it is.
+        """End a job, its steps that are under way within seconds.
+
+        One that has ended stays as it is.
 
         Raises
         ------
@@ -168,6 +170,13 @@ class Jobs:
         if not self.get(job_id).has_ended:
             self._client.cancel_workflow(job_id, cancel_children=True)
         return self.get(job_id)
+
+    def is_cancelled(self, job_id: str) -> bool:
+        """Whether somebody has cancelled a job."""
+        found = self._client.list_workflows(
+            workflow_ids=[job_id], load_input=False, load_output=False
+        )
+        return bool(found) and _STATES[found[0].status] == "cancelled"
 
     def follow(self, job_id: str) -> Iterator[Job]:
         """The job again and again, as often as something has changed, to its end."""

@@ -6,13 +6,12 @@ heartbeat to be late.
 """
 
 import fcntl
-from contextlib import suppress
-from hashlib import sha256
 from pathlib import Path
 from typing import IO, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy.exc import SQLAlchemyError
+
+from twinjet.index.locks import AdvisoryLock, if_free
 
 
 class Presence(Protocol):
@@ -97,55 +96,28 @@ class PostgresPresence:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        self._worker: str | None = None
-        self._connection: sa.Connection | None = None
+        self._lock: AdvisoryLock | None = None
 
     def enter(self, worker: str) -> None:
         """Take the lock."""
-        self._worker = worker
-        connection = self._engine.connect().execution_options(
-            isolation_level="AUTOCOMMIT"
-        )
+        self._lock = AdvisoryLock(self._engine, f"worker {worker}")
         # Not waited for: an old connection of ours may hold it, half cut.
-        taken = connection.scalar(sa.select(sa.func.pg_try_advisory_lock(_key(worker))))
-        if taken:
-            self._connection = connection
-        else:
-            connection.close()
+        self._lock.take()
 
     def stay(self) -> bool:
         """Take the lock again, if the connection was cut."""
-        if self._worker is None:
-            return False
-        try:
-            if self._connection is not None:
-                self._connection.execute(sa.select(1))
-                return False
-        except SQLAlchemyError:
-            self._drop()
-        # The next round tries again where the database is away.
-        with suppress(SQLAlchemyError):
-            self.enter(self._worker)
-        return True
+        return self._lock is not None and self._lock.stay()
 
     def leave(self) -> None:
         """Give the lock back."""
-        self._worker = None
-        self._drop()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def is_there(self, worker: str) -> bool:
         """Whether the lock is held."""
-        key = _key(worker)
-        with self._engine.connect() as connection:
-            free = connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(key)))
-        return not free
-
-    def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(SQLAlchemyError):
-                connection.invalidate()
-                connection.close()
+        with if_free(self._engine, f"worker {worker}") as free:
+            return not free
 
 
 def presence_of(engine: sa.Engine, folder: Path) -> Presence:
@@ -153,9 +125,3 @@ def presence_of(engine: sa.Engine, folder: Path) -> Presence:
     if engine.dialect.name == "postgresql":
         return PostgresPresence(engine)
     return FilePresence(folder)
-
-
-def _key(worker: str) -> int:
-    """A signed 64-bit number, as advisory locks have."""
-    digest = sha256(f"twinjet worker {worker}".encode()).digest()
-    return int.from_bytes(digest[:8], signed=True)

@@ -24,8 +24,9 @@ from twinjet.index.errors import (
 )
 from twinjet.index.home import Home
 from twinjet.index.jobs.jobs import Jobs
-from twinjet.index.jobs.progress import BoardWatcher, ProgressBoard
+from twinjet.index.jobs.progress import JOB, BoardWatcher, ProgressBoard
 from twinjet.index.jobs.request import ReindexRequest
+from twinjet.index.locks import only_builder
 from twinjet.index.plan import Plan, read_task
 from twinjet.index.reindex import (
     Built,
@@ -47,7 +48,7 @@ _log = logging.getLogger(__name__)
 # Of a plan's folder, for the workers of other machines.
 _PLAN = ("catalogue.parquet", "sources.parquet", "tasks.parquet")
 
-# Another build, of this disk, is waited for so long.
+# Another build is waited for so long.
 _LOCK_WAIT_S = 6 * 3600
 
 # Problems that a job's report names; all are in problems.jsonl of its folder.
@@ -112,13 +113,14 @@ def _shop(bench: Bench, data: dict[str, Any], plan: dict[str, Any]) -> Workshop:
 
 
 @contextmanager
-def _building(home: Home) -> Iterator[None]:
+def _building(bench: Bench) -> Iterator[None]:
     """The right to build, when whoever has it is done."""
     until = time.monotonic() + _LOCK_WAIT_S
     while True:
         with ExitStack() as stack:
             try:
-                stack.enter_context(home.building())
+                stack.enter_context(bench.home.building())
+                stack.enter_context(only_builder(bench.store.engine))
             except BuildInProgressError:
                 if time.monotonic() > until:
                     raise
@@ -128,15 +130,33 @@ def _building(home: Home) -> Iterator[None]:
         time.sleep(1.0)
 
 
+def _watcher(
+    bench: Bench,
+    job: str,
+    part: int = JOB,
+    *,
+    stage: str = "",
+    total: int | None = None,
+) -> BoardWatcher:
+    return BoardWatcher(
+        bench.board,
+        job,
+        part,
+        is_cancelled=bench.jobs.is_cancelled,
+        stage=stage,
+        total=total,
+    )
+
+
 def plan(job: str, data: dict[str, Any]) -> dict[str, Any]:
     """What there is to do, and where it is written down."""
     bench = _bench()
     request = ReindexRequest.from_dict(data)
     shop = bench.workshop(request)
-    watcher = BoardWatcher(bench.board, job)
+    watcher = _watcher(bench, job)
     watcher.stage("catalogue", None)
     catalogue = request.read(bench.home)
-    with _building(bench.home):
+    with _building(bench):
         clear_leftovers(bench.home, bench.store, job_id=job, engine=bench.engine)
     # A name of its own: machines keep what they have fetched under the one before.
     folder = bench.home.jobs / job / uuid.uuid4().hex[:12]
@@ -163,7 +183,7 @@ def clear(job: str) -> None:
     """As far as it goes: the job has ended, and why is what people must hear."""
     try:
         bench = _bench()
-        with _building(bench.home):
+        with _building(bench):
             clear_leftovers(bench.home, bench.store, job_id=None, engine=bench.engine)
         bench.board.forget_parts(job)
     except Exception:  # noqa: BLE001 - it is logged, and the job's own end is raised
@@ -175,7 +195,7 @@ def embed_one(job: str, data: dict[str, Any], plan: dict[str, Any], number: int)
     bench = _bench()
     folder, shop = _folder(bench, plan), _shop(bench, data, plan)
     total = len(read_task(folder, number))
-    watcher = BoardWatcher(bench.board, job, number, stage="embed", total=total)
+    watcher = _watcher(bench, job, number, stage="embed", total=total)
     return embed_shard(folder, number, shop, watcher=watcher)
 
 
@@ -185,14 +205,14 @@ def write(
     """The generation; None where a shard was damaged, which the next plan sees."""
     bench = _bench()
     folder, shop = _folder(bench, plan), _shop(bench, data, plan)
-    with _building(bench.home):
+    with _building(bench):
         try:
             built = assemble(
                 folder,
                 load_catalogue(folder / "catalogue.parquet"),
                 _plan_of(plan),
                 shop,
-                watcher=BoardWatcher(bench.board, job),
+                watcher=_watcher(bench, job),
                 max_failed_fraction=ReindexRequest.from_dict(data).max_failed_fraction,
                 job_id=job,
                 lost=failed[0]["reason"] if failed else None,
@@ -209,7 +229,7 @@ def look(job: str, data: dict[str, Any], built: dict[str, Any]) -> dict[str, Any
     limits = Limits()
     if request.max_removed_fraction is not None:
         limits = Limits(max_removed=request.max_removed_fraction)
-    watcher = BoardWatcher(bench.board, job)
+    watcher = _watcher(bench, job)
     shop = bench.workshop(request)
     found = check_build(Built(**built), shop, limits, watcher=watcher)
     return {"forced": found.passed_over(force=request.force)}
@@ -221,8 +241,8 @@ def publish(
     """Make it the current one."""
     bench = _bench()
     shop = bench.workshop(ReindexRequest.from_dict(data))
-    BoardWatcher(bench.board, job).stage("publish", None)
-    with _building(bench.home):
+    _watcher(bench, job).stage("publish", None)
+    with _building(bench):
         publish_build(Built(**built), shop, forced=found["forced"])
 
 
@@ -236,7 +256,7 @@ def finish(
     """What the job did; from here on nothing can make it a failure."""
     bench = _bench()
     shop = bench.workshop(ReindexRequest.from_dict(data))
-    BoardWatcher(bench.board, job).stage("done", None)
+    _watcher(bench, job).stage("done", None)
     bench.board.forget_parts(job)
     folder = _folder(bench, plan)
     problems = 0
@@ -252,7 +272,7 @@ def finish(
                 lines.write(json.dumps(asdict(problem)) + "\n")
         bench.home.share(file)
         if built is not None:
-            with _building(bench.home):
+            with _building(bench):
                 retire(bench.home, bench.store, engine=bench.engine)
         forget_jobs(bench.home)
     except (OSError, TwinjetIndexError):

@@ -1,6 +1,7 @@
 """Tables of every kind become the same sources; bad rows are named, good ones kept."""
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import astropy.units as u
@@ -11,12 +12,14 @@ from astropy.table import Table
 from skies import double_source, header_at, write_sky
 
 from twinjet.index.catalogue import read_catalogue
+from twinjet.index.catalogue_file import load_catalogue, write_catalogue
 from twinjet.index.errors import (
     CatalogueColumnError,
     CatalogueError,
     CatalogueFormatError,
 )
 from twinjet.index.folder import catalogue_of_folder
+from twinjet.index.sky import healpix_29
 
 ROWS = """id,RAJ2000,DEJ2000,S_1.4 [mJy],class,bent
 a,10.5,-1,3.5,FRI,true
@@ -42,40 +45,41 @@ def test_every_format_gives_the_same_sources(tmp_path: Path) -> None:
         }
     )
     wanted = read_catalogue(write(tmp_path, ROWS))
+    sources = list(wanted.sources)
     assert [c.name for c in wanted.columns] == ["s_1_4", "class", "bent"]
     assert [c.unit for c in wanted.columns] == ["mJy", None, None]
     assert [c.kind for c in wanted.columns] == ["number", "text", "boolean"]
-    assert wanted.sources[1].columns == {"s_1_4": None, "class": "FRII", "bent": False}
+    assert sources[1].columns == {"s_1_4": None, "class": "FRII", "bent": False}
     table["S_1.4"].info.name = "S_1.4"
     plain = table.copy()
     for kind, name in (("votable", "c.vot"), ("fits", "c.fits")):
         plain.write(tmp_path / name, format=kind)
         found = read_catalogue(tmp_path / name)
-        assert found.sources == wanted.sources
+        assert list(found.sources) == sources
         assert [(c.name, c.unit, c.kind) for c in found.columns] == [
             (c.name, c.unit, c.kind) for c in wanted.columns
         ]
     plain["S_1.4"] = [3.5, np.nan]
     plain.write(tmp_path / "c.parquet", format="parquet")
-    assert read_catalogue(tmp_path / "c.parquet").sources == wanted.sources
+    assert list(read_catalogue(tmp_path / "c.parquet").sources) == sources
 
 
 @pytest.mark.parametrize("delimiter", ["\t", ";", "|"])
 def test_delimiters_and_compression_are_found(tmp_path: Path, delimiter: str) -> None:
-    wanted = read_catalogue(write(tmp_path, ROWS)).sources
+    wanted = list(read_catalogue(write(tmp_path, ROWS)).sources)
     text = "\ufeff" + ROWS.replace(",", delimiter)
     path = tmp_path / "c.csv.gz"
     path.write_bytes(gzip.compress(text.encode()))
-    assert read_catalogue(path).sources == wanted
+    assert list(read_catalogue(path).sources) == wanted
 
 
 def test_units_and_notations_of_positions_are_understood(tmp_path: Path) -> None:
     sexagesimal = "name,ra,dec\na,01:00:00,-30:30:00\n"
-    source = read_catalogue(write(tmp_path, sexagesimal)).sources[0]
+    (source,) = read_catalogue(write(tmp_path, sexagesimal)).sources
     assert (source.ra, source.dec) == pytest.approx((15, -30.5))
     table = Table({"name": ["a"], "ra": [1.0] * u.hourangle, "dec": [-0.1] * u.rad})
     table.write(tmp_path / "c.vot", format="votable")
-    source = read_catalogue(tmp_path / "c.vot").sources[0]
+    (source,) = read_catalogue(tmp_path / "c.vot").sources
     assert (source.ra, source.dec) == pytest.approx((15, np.degrees(-0.1)))
 
 
@@ -85,9 +89,10 @@ def test_bad_rows_are_reported_by_line_and_good_ones_kept(tmp_path: Path) -> Non
         "a,2,2,x,3\nd,x,1,x,3\ne,360,1,x,inf\nf,1,1\n"
     )
     catalogue = read_catalogue(write(tmp_path, text))
-    assert [s.source_id for s in catalogue.sources] == ["a", "e"]
-    assert catalogue.sources[1].ra == 0
-    assert catalogue.sources[1].columns["size"] is None
+    first, second = catalogue.sources
+    assert (first.source_id, second.source_id) == ("a", "e")
+    assert second.ra == 0
+    assert second.columns["size"] is None
     reasons = {p.line: p.reason for p in catalogue.problems}
     assert sorted(k for k in reasons if k) == [4, 5, 6, 7, 8, 9, 10]
     words_at = {
@@ -108,7 +113,7 @@ def test_missing_columns_are_named_with_those_that_are_there(tmp_path: Path) -> 
     with pytest.raises(CatalogueColumnError, match="key, right, down"):
         read_catalogue(path)
     mapping = {"source_id": "key", "ra": "right", "dec": "down"}
-    assert read_catalogue(path, mapping=mapping).sources[0].dec == 2
+    assert next(iter(read_catalogue(path, mapping=mapping).sources)).dec == 2
     with pytest.raises(CatalogueColumnError, match="up"):
         read_catalogue(path, mapping=mapping | {"dec": "up"})
     with pytest.raises(CatalogueColumnError, match="colour"):
@@ -157,7 +162,7 @@ def test_a_folder_without_catalogue_is_read_by_its_wcs(tmp_path: Path) -> None:
     fits.PrimaryHDU(double_source(rng)).writeto(tmp_path / "lost.fits")
     catalogue = catalogue_of_folder(tmp_path)
     assert {s.source_id for s in catalogue.sources} == {"x.fits", "deep/x.fits", "y"}
-    assert catalogue.sources[0].ra == pytest.approx(33)
+    assert next(iter(catalogue.sources)).ra == pytest.approx(33)
     reasons = {p.source_id: p.reason for p in catalogue.problems}
     assert "neither FITS" in reasons["bad"]
     assert "no WCS" in reasons["lost"]
@@ -186,9 +191,55 @@ def test_real_catalogues_are_read_whole(
     catalogue = catalogue_of_folder(shared_data / folder)
     assert len(catalogue.sources) == count
     assert column in {c.name for c in catalogue.columns}
-    assert catalogue.problems == ()
+    assert list(catalogue.problems) == []
 
 
 def test_repeated_names_of_rgz_are_reported(shared_data: Path) -> None:
     catalogue = read_catalogue(shared_data / "rgz" / "rgz_dr1_extended.csv.gz")
     assert (len(catalogue.sources), len(catalogue.problems)) == (48_774, 2_016)
+
+
+def peak_of_planning(folder: Path, count: int) -> int:
+    """Bytes of Python objects at the most while a catalogue is read, kept and read."""
+    path = folder / f"{count}.csv"
+    with path.open("w") as table:
+        table.write("id,ra,dec,size,note\n")
+        table.writelines(f"S{n},{n % 360},{n % 180 - 90},1.5,x\n" for n in range(count))
+    tracemalloc.start()
+    write_catalogue(folder / "kept.parquet", read_catalogue(path))
+    kept = load_catalogue(folder / "kept.parquet")
+    assert sum(1 for _ in kept.sources) == len(kept.sources) == count
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_memory_does_not_grow_with_the_catalogue(tmp_path: Path) -> None:
+    peak_of_planning(tmp_path, 10)  # what is imported and remembered at first use
+    few, many = (peak_of_planning(tmp_path, count) for count in (15_000, 45_000))
+    assert many < 1.2 * few
+
+
+def test_a_kept_catalogue_is_in_order_on_the_sky_with_its_problems(
+    tmp_path: Path,
+) -> None:
+    text = "id,ra,dec,size\n" + "".join(
+        f"S{n},{n * 37 % 360},{n * 17 % 180 - 90},{n}\n" for n in range(9000)
+    )
+    catalogue = read_catalogue(write(tmp_path, f"{text}S3,1,1,4\nT,x,1,5\nU,1,99,6\n"))
+    write_catalogue(tmp_path / "kept.parquet", catalogue)
+    kept = load_catalogue(tmp_path / "kept.parquet")
+    sources = list(kept.sources)
+    cells = healpix_29([s.ra for s in sources], [s.dec for s in sources])
+    assert (np.diff(cells) >= 0).all()
+    assert sorted(sources, key=lambda s: int(s.source_id[1:])) == list(
+        catalogue.sources
+    )
+    assert list(kept.problems) == list(catalogue.problems)
+    assert [p.line for p in kept.problems] == [9002, 9003, 9004]
+    assert (kept.digest, kept.columns) == (catalogue.digest, catalogue.columns)
+    data = bytearray((tmp_path / "kept.parquet").read_bytes())
+    data[len(data) // 3] ^= 1
+    (tmp_path / "kept.parquet").write_bytes(data)
+    with pytest.raises(CatalogueFormatError, match=r"kept\.parquet"):
+        list(load_catalogue(tmp_path / "kept.parquet").sources)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from skies import index_sky, small_encoder, write_sky
 
@@ -212,3 +213,20 @@ def test_a_shard_knows_its_cutouts(tmp_path: Path) -> None:
     assert (shard.keys, shard.reasons) == (keys, [None, "bad", None])
     assert shard_name("other", keys) != path.name
     assert shard_name("e", keys[::-1]) != path.name
+
+
+def test_the_vectors_do_not_depend_on_the_number_of_threads(
+    tmp_path: Path, encoder: Encoder
+) -> None:
+    write_sky(tmp_path / "sky", 40)
+    digests = set()
+    threads = torch.get_num_threads()
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            home = tmp_path / f"home{number}"
+            digests.add(index_sky(tmp_path / "sky", home, encoder).digest)
+            assert torch.get_num_threads() == number
+    finally:
+        torch.set_num_threads(threads)
+    assert len(digests) == 1

@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 
 import pytest
 from archives import Archive, fits_file, serve_archive
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from skies import Quiet, small_encoder
 
@@ -275,6 +275,7 @@ def test_a_service_never_waits_for_an_archive(archive: Archive, tmp_path: Path) 
         ).map(b"".join),
     )
 )
+@example(b"<VOTABLE></VOTABLE>")
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_bytes_are_an_answer_or_an_error_of_ours(data: bytes) -> None:
     for read in (whole_fits, read_votable):

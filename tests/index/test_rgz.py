@@ -136,9 +136,10 @@ def test_a_release_without_hosts_has_sources(tmp_path: Path) -> None:
     path = tmp_path / "x.tar.gz"
     path.write_bytes(release(hosts=[]))
     catalogue = read_rgz(path)
-    assert len(catalogue.sources) == 3
-    assert "no hosts" in catalogue.problems[-1].reason
-    assert catalogue.sources[0].columns["host_ra_deg"] is None
+    first, *others = catalogue.sources
+    assert len(others) == 2
+    assert any("no hosts" in problem.reason for problem in catalogue.problems)
+    assert first.columns["host_ra_deg"] is None
 
 
 @pytest.fixture

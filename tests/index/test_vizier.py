@@ -54,14 +54,15 @@ def test_a_table_is_fetched_once_and_its_sources_are_named(tmp_path: Path) -> No
     assert asked["-source"] == "J/MNRAS/466/4346/table1"
     assert (asked["-out.max"], asked["Maj"]) == ("unlimited", ">15")
     catalogue = read_vizier(path, name="mirabest")
-    assert [s.source_id for s in catalogue.sources] == [
+    sources = list(catalogue.sources)
+    assert [s.source_id for s in sources] == [
         "J004244.33+411607.5",
         "J004644.33-184352.5",
         "J005044.33-784352.5",
     ]
     assert catalogue.name == "mirabest"
-    assert catalogue.sources[1].ra == pytest.approx(11.68471)
-    assert catalogue.sources[0].columns["fr"] == 100
+    assert sources[1].ra == pytest.approx(11.68471)
+    assert sources[0].columns["fr"] == 100
     named = read_vizier(path, name="x", mapping={"source_id": "recno"})
     assert [s.source_id for s in named.sources] == ["1", "2", "3"]
 

@@ -1,6 +1,7 @@
 """Jobs on SQLite and PostgreSQL: begun once, followed, cancelled, repeated."""
 
 import threading
+import time
 from dataclasses import replace
 from itertools import chain, repeat
 
@@ -17,6 +18,7 @@ from twinjet.index.errors import (
 )
 from twinjet.index.generation import open_generation
 from twinjet.index.jobs.jobs import Job
+from twinjet.index.plan import Watcher
 from twinjet.index.reindex import check_build, embed_shard
 
 # The step of a shard, as the job calls it.
@@ -159,6 +161,57 @@ def test_a_job_that_is_cancelled_under_way_ends(
         assert again.report["reused"] >= 4
     assert installation.store.current() is not None
     assert [g.state for g in installation.store.generations()] == ["ready"]
+
+
+def test_a_step_of_a_cancelled_job_ends_before_its_end(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The encoder would go on for ever; the next job has its turn at once."""
+    request = installation.sky(12)
+    reached = threading.Event()
+
+    def endless(*_: object, watcher: Watcher, **__: object) -> int:
+        while True:
+            watcher.advance(0)
+            reached.set()
+            time.sleep(0.05)
+
+    monkeypatch.setattr(STEP, endless)
+    with installation.worker():
+        job = installation.jobs.submit(request)
+        assert reached.wait(30)
+        installation.jobs.cancel(job.id)
+        monkeypatch.setattr(STEP, embed_shard)
+        again = ended(installation, installation.jobs.submit(request))
+        assert again.state == "succeeded", again.error
+    assert installation.jobs.get(job.id).state == "cancelled"
+
+
+def test_a_cutout_that_is_replaced_under_way_is_never_taken_for_the_one_before(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = installation.sky(8)
+    folder = installation.folder / "sky"
+    before = (folder / "T000.fits").read_bytes()
+    installation.sky(1, name="other", seed=9)
+    other = (installation.folder / "other" / "T000.fits").read_bytes()
+
+    def replacing(*arguments: object, **named: object) -> int:
+        (folder / "T000.fits").write_bytes(other)
+        return embed_shard(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(STEP, replacing)
+    with installation.worker():
+        job = ended(installation, installation.jobs.submit(request))
+        assert job.report is not None, job.error
+        assert (job.report["count"], job.report["problems"]) == (7, 1)
+        assert "was replaced" in job.report["named_problems"][0]["reason"]
+        monkeypatch.setattr(STEP, embed_shard)
+        for data in (other, before):
+            (folder / "T000.fits").write_bytes(data)
+            job = ended(installation, installation.jobs.submit(request))
+            assert job.report is not None, job.error
+            assert (job.report["count"], job.report["embedded"]) == (8, 1)
 
 
 def test_what_ends_a_job_is_said(installation: Installation) -> None:

@@ -184,6 +184,7 @@ def test_every_error_of_ours_has_a_place_in_the_table() -> None:
             "VerificationError",
             "JobError",
             "JobFailedError",
+            "JobCancelledError",
         ),
     }
     for module in (model_errors, index_errors):
