@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from twinjet.index.database import create_engine
 from twinjet.index.vectors.engine import VectorEngine
-from twinjet.index.vectors.faiss_index import LISTS_FROM, FaissIndex, build_index
+from twinjet.index.vectors.faiss_index import FaissIndex, build_index
 from twinjet.index.vectors.milvus import MilvusEngine
 from twinjet.index.vectors.pgvector import PgvectorEngine
 from twinjet.index.vectors.port import Rows, VectorIndex, Vectors
@@ -123,19 +123,19 @@ def engines(
     """Name, seconds that it took to load, index; the first one is the truth."""
     np.save(scratch / "vectors.npy", vectors)
     mapped = np.load(scratch / "vectors.npy", mmap_mode="r")
-    for name, lists_from in ((TRUTH, LISTS_FROM), ("FAISS", LISTS_FROM), ("lists", 1)):
-        started = time.perf_counter()
-        build_index(mapped, scratch / "index.faiss", lists_from=lists_from)
-        took = time.perf_counter() - started
-        index = FaissIndex(scratch / "index.faiss", mapped)
-        shown = f"FAISS, {index.kind}" if name == "lists" else name
-        yield shown, took, index
+    started = time.perf_counter()
+    build_index(mapped, scratch / "index.faiss")
+    took = time.perf_counter() - started
+    for name in (TRUTH, "FAISS"):
+        yield name, took, FaissIndex(scratch / "index.faiss", mapped)
     for start in (pgvector, milvus):
         with start(scratch) as (name, engine):
             started = time.perf_counter()
             engine.load("g000001_x", mapped)
             took = time.perf_counter() - started
-            yield name, took, engine.open("g000001_x", len(mapped), mapped)
+            index = engine.open("g000001_x", len(mapped), mapped)
+            assert index is not None
+            yield name, took, index
     stack.pop_all().close()
 
 

@@ -17,6 +17,7 @@
     ├── LabelsError                 labels that no probe can be fitted to
     ├── NoGenerationError           nothing has been published
     ├── GenerationDamagedError      files are not what was published
+    │   └── LostVectorsError        an engine has not all that it was loaded with
     ├── IndexUnavailableError       the engine that has the vectors does not answer
     ├── EncoderMismatchError        index and encoder do not belong together
     ├── BuildInProgressError        another build holds the home
@@ -146,6 +147,10 @@ class NoGenerationError(TwinjetIndexError):
 
 class GenerationDamagedError(TwinjetIndexError):
     """A generation's files are not what was published."""
+
+
+class LostVectorsError(GenerationDamagedError):
+    """An engine has not, or not any more, all vectors of a generation."""
 
 
 class IndexUnavailableError(TwinjetIndexError):

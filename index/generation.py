@@ -313,12 +313,12 @@ def open_generation(folder: Path, engine: VectorEngine | None = None) -> OpenGen
     if not shapes or positions.shape != (manifest.count, 3):
         msg = f"{folder}: arrays of {vectors.shape} and {positions.shape} do not fit"
         raise GenerationDamagedError(msg)
-    index: VectorIndex
-    if engine is None:
-        index = FaissIndex(folder / "index.faiss", vectors)
-    else:
+    index: VectorIndex | None = None
+    if engine is not None:
         name = index_name(manifest.number, manifest.digest)
         index = engine.open(name, manifest.count, vectors)
+    if index is None:
+        index = FaissIndex(folder / "index.faiss", vectors)
     return OpenGeneration(
         manifest=manifest,
         index=index,
@@ -327,6 +327,21 @@ def open_generation(folder: Path, engine: VectorEngine | None = None) -> OpenGen
         background=np.load(folder / "background.npy"),
         lease=lease,
     )
+
+
+def check_engine(opened: OpenGeneration, engine: VectorEngine | None) -> None:
+    """See whether the engine that searches a generation still has all of it.
+
+    Raises
+    ------
+    GenerationDamagedError
+        It is gone from there, or rows of it are.
+    IndexUnavailableError
+        The engine does not answer.
+    """
+    if engine is not None and not isinstance(opened.index, FaissIndex):
+        manifest = opened.manifest
+        engine.check(index_name(manifest.number, manifest.digest), manifest.count)
 
 
 def _background(vectors: Vectors) -> NDArray[np.float32]:

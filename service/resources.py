@@ -14,10 +14,11 @@ from twinjet.index.cutouts.port import CutoutProvider
 from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import (
     EncoderMismatchError,
+    LostVectorsError,
     NoGenerationError,
     TwinjetIndexError,
 )
-from twinjet.index.generation import Manifest, open_generation
+from twinjet.index.generation import Manifest, check_engine, open_generation
 from twinjet.index.jobs.engine import connect
 from twinjet.index.jobs.jobs import Jobs
 from twinjet.index.jobs.progress import ProgressBoard
@@ -91,7 +92,12 @@ class Resources:
         engine = create_engine(config.metadata_url)
         upgrade(engine)
         self.store = SourceStore(engine)
-        self.vector_engine = open_engine(config.vectors, engine, config.milvus_uri)
+        self.vector_engine = open_engine(
+            config.vectors,
+            engine,
+            config.milvus_uri,
+            memory_bytes=config.vectors_memory_bytes,
+        )
         self.inference = Inference(_encoder(config))
         self.trouble: str | None = None
         self._served: Served | None = None
@@ -188,6 +194,8 @@ class Resources:
             if before is not None and current.number == before.generation.number:
                 if before.lease is not None:
                     before.lease.stay()
+                check_engine(before.searcher.generation, self.vector_engine)
+                self.trouble = None
                 return
             self._served = self._open(current)
             if before is not None and before.lease is not None:
@@ -198,6 +206,14 @@ class Resources:
             if str(exc) != self.trouble:
                 _log.warning("the published generation is not served: %s", exc)
             self.trouble = str(exc)
+            if isinstance(exc, LostVectorsError):
+                self._withdraw()
+
+    def _withdraw(self) -> None:
+        """Serve nothing, rather than answers without what has been lost."""
+        if self._served is not None and self._served.lease is not None:
+            self._served.lease.release()
+        self._served = None
 
     def _open(self, generation: Generation) -> Served:
         lease = lease_of(self.store.engine, generation.number)

@@ -9,10 +9,10 @@ from typing import Literal, Protocol
 
 import sqlalchemy as sa
 
-from twinjet.index.errors import IndexUnavailableError, StoreError
+from twinjet.index.errors import IndexUnavailableError, LostVectorsError, StoreError
 from twinjet.index.vectors.port import VectorIndex, Vectors
 
-Choice = Literal["faiss", "pgvector", "milvus"]
+Choice = Literal["auto", "faiss", "pgvector", "milvus"]
 
 
 class VectorEngine(Protocol):
@@ -34,8 +34,10 @@ class VectorEngine(Protocol):
             Shape (N, D), float32, unit norm; row numbers are from 0.
         """
 
-    def open(self, name: str, count: int, vectors: Vectors | None) -> VectorIndex:
-        """The index of what was loaded.
+    def open(
+        self, name: str, count: int, vectors: Vectors | None
+    ) -> VectorIndex | None:
+        """The index of what was loaded; None where it is left to FAISS and the files.
 
         Parameters
         ----------
@@ -49,8 +51,17 @@ class VectorEngine(Protocol):
 
         Raises
         ------
-        GenerationDamagedError
+        LostVectorsError
             Nothing was loaded under this name, or not so many.
+        """
+
+    def check(self, name: str, count: int) -> None:
+        """See whether what was opened is still all there: quick, asked all the time.
+
+        Raises
+        ------
+        LostVectorsError
+            It is gone, or not so many rows are left.
         """
 
     def publish(self, name: str) -> None:
@@ -66,19 +77,36 @@ class VectorEngine(Protocol):
         """Remove what is under a name; nothing is no error."""
 
 
+def check_held(held: int, count: int, *, name: str, engine: str) -> None:
+    """Refuse an engine that has not as many vectors as there must be."""
+    if held != count:
+        msg = (
+            f"{name} has {held} vectors in {engine}, not {count}: `twinjet rollback` "
+            "to this generation loads it"
+        )
+        raise LostVectorsError(msg, limit=count, actual=held)
+
+
 def open_engine(
-    choice: Choice, database: sa.Engine, milvus_uri: str | None
+    choice: Choice,
+    database: sa.Engine,
+    milvus_uri: str | None,
+    *,
+    memory_bytes: int | None = None,
 ) -> VectorEngine | None:
     """The engine of a choice; None is FAISS in this process.
 
     Parameters
     ----------
     choice
-        ``faiss``, ``pgvector`` or ``milvus``.
+        ``faiss``, ``pgvector``, ``milvus``; or ``auto``, by which a generation is
+        FAISS's where it fits into memory, else the server's that there is.
     database
         Of the metadata, which for pgvector must be PostgreSQL.
     milvus_uri
         Of the Milvus server.
+    memory_bytes
+        That ``auto`` may fill; half of the machine's when None.
 
     Raises
     ------
@@ -88,24 +116,43 @@ def open_engine(
         What the engine needs is not installed.
     """
     # Each is imported where it was chosen: pymilvus is an extra.
+    if choice == "faiss":
+        return None
     if choice == "pgvector":
-        if database.dialect.name != "postgresql":
-            msg = (
-                "pgvector needs the metadata in PostgreSQL, not "
-                f"{database.dialect.name}: set TWINJET_DATABASE_URL"
-            )
-            raise StoreError(msg, limit="postgresql", actual=database.dialect.name)
-        from twinjet.index.vectors.pgvector import PgvectorEngine  # noqa: PLC0415
-
-        return PgvectorEngine(database)
+        return _pgvector(database)
     if choice == "milvus":
         if milvus_uri is None:
             msg = "Milvus has no address: set TWINJET_MILVUS_URI"
             raise StoreError(msg)
-        try:
-            from twinjet.index.vectors.milvus import MilvusEngine  # noqa: PLC0415
-        except ImportError as exc:
-            msg = "the client of Milvus is not installed: pip install 'twinjet[milvus]'"
-            raise IndexUnavailableError(msg) from exc
-        return MilvusEngine(milvus_uri)
+        return _milvus(milvus_uri)
+    from twinjet.index.vectors.automatic import (  # noqa: PLC0415 - it imports this
+        AutomaticEngine,
+        offers_pgvector,
+    )
+
+    if milvus_uri is not None:
+        return AutomaticEngine(_milvus(milvus_uri), memory_bytes=memory_bytes)
+    if offers_pgvector(database):
+        return AutomaticEngine(_pgvector(database), memory_bytes=memory_bytes)
     return None
+
+
+def _pgvector(database: sa.Engine) -> VectorEngine:
+    if database.dialect.name != "postgresql":
+        msg = (
+            "pgvector needs the metadata in PostgreSQL, not "
+            f"{database.dialect.name}: set TWINJET_DATABASE_URL"
+        )
+        raise StoreError(msg, limit="postgresql", actual=database.dialect.name)
+    from twinjet.index.vectors.pgvector import PgvectorEngine  # noqa: PLC0415
+
+    return PgvectorEngine(database)
+
+
+def _milvus(uri: str) -> VectorEngine:
+    try:
+        from twinjet.index.vectors.milvus import MilvusEngine  # noqa: PLC0415
+    except ImportError as exc:
+        msg = "the client of Milvus is not installed: pip install 'twinjet[milvus]'"
+        raise IndexUnavailableError(msg) from exc
+    return MilvusEngine(uri)

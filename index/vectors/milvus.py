@@ -5,6 +5,7 @@ collection has its name only once it is whole, as a folder of ours has.
 """
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -12,16 +13,20 @@ from functools import cached_property
 import grpc
 from pymilvus import DataType, MilvusClient, MilvusException
 
-from twinjet.index.errors import GenerationDamagedError, IndexUnavailableError
+from twinjet.index.errors import IndexUnavailableError, LostVectorsError
+from twinjet.index.vectors.engine import check_held
 from twinjet.index.vectors.milvus_index import MilvusIndex
+from twinjet.index.vectors.policy import SCAN_FROM, lists_for
 from twinjet.index.vectors.port import Vectors
-from twinjet.index.vectors.ranking import SCAN_FROM, lists_for
 
 _log = logging.getLogger(__name__)
 
 _PREFIX = "twinjet_"
 _HALF = "_half"
 _ALIAS = "twinjet_current"
+
+# What servers and the small one say of a collection that is not there; codes differ.
+_GONE = re.compile(r"(?i)collection .*(not found|not exist)|can't find collection")
 
 # Rows of one request: 4 MB of 515 numbers, and the client repeats them as text.
 _INSERT_ROWS = 2048
@@ -94,12 +99,7 @@ class MilvusEngine:
                 held = self._count(whole)
                 described = self._client.describe_collection(whole)
                 dimension = described["fields"][1]["params"]["dim"]
-        if held != count:
-            msg = (
-                f"{name} has {held} vectors in Milvus, not {count}: `twinjet "
-                "rollback` to this generation loads it"
-            )
-            raise GenerationDamagedError(msg, limit=count, actual=held)
+        check_held(held, count, name=name, engine="Milvus")
         return MilvusIndex(
             self._client,
             whole,
@@ -109,6 +109,14 @@ class MilvusEngine:
             lists=None if count < self._scan_from else lists_for(count),
             timeout_s=self._timeout_s,
         )
+
+    def check(self, name: str, count: int) -> None:
+        """See whether the collection is there, with as many rows."""
+        whole, held = _PREFIX + name, 0
+        with self._answering():
+            if self._client.has_collection(whole, timeout=self._timeout_s):
+                held = self._count(whole)
+        check_held(held, count, name=name, engine="Milvus")
 
     def publish(self, name: str) -> None:
         """Let the alias ``twinjet_current`` be of this collection."""
@@ -181,6 +189,12 @@ class MilvusEngine:
             yield
         except (MilvusException, grpc.RpcError) as exc:
             cause = str(getattr(exc, "message", "") or exc).partition("\n")[0]
+            if _GONE.search(cause):
+                msg = (
+                    "vectors of this generation are gone from Milvus: `twinjet "
+                    "rollback` to it loads them"
+                )
+                raise LostVectorsError(msg) from exc
             if loud:
                 msg = f"Milvus cannot be loaded: {cause}"
             else:

@@ -6,7 +6,6 @@ rows where they are on this machine, else from what Milvus keeps, some thousand 
 a time.
 """
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
@@ -14,18 +13,18 @@ import numpy as np
 from pymilvus import MilvusClient
 
 from twinjet.index.errors import IndexUnavailableError
+from twinjet.index.vectors.policy import is_few, probes_for
 from twinjet.index.vectors.port import Rows, Vectors
-from twinjet.index.vectors.ranking import best_of, blocks_of, is_few
+from twinjet.index.vectors.ranking import best_of, blocks_of
 
 # Candidates for each wanted neighbour, and at least: Milvus compares float32 too, so
 # that they only make up for the order in which it adds.
 _CANDIDATES_PER_NEIGHBOUR = 2
 _LEAST_CANDIDATES = 100
 
-# Lists that are looked into, and for so many times the candidates that they should
-# hold at least. The figures that these give are in benchmarks/results/engines.md.
+# Lists that are looked into, at least. The figures that this gives are in
+# benchmarks/results/engines.md.
 _LEAST_PROBES = 64
-_PROBE_FACTOR = 4
 
 # More than a filter would leave on average: what is alike is often filtered alike.
 _FILTER_FACTOR = 1.5
@@ -120,7 +119,7 @@ class MilvusIndex:
             return None
         probes = {}
         if self._lists is not None:
-            holding = math.ceil(_PROBE_FACTOR * wanted * self._lists / self._count)
+            holding = probes_for(wanted, lists=self._lists, matching=self._count)
             probes = {"nprobe": min(max(holding, _LEAST_PROBES), self._lists)}
         with self._answering():
             found = self._client.search(

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
-from twinjet.index.errors import GenerationDamagedError, IndexUnavailableError
+from twinjet.index.errors import IndexUnavailableError
+from twinjet.index.vectors.engine import check_held
 from twinjet.index.vectors.pgvector_index import PgvectorIndex
 from twinjet.index.vectors.pgvector_sql import (
     PREFIX,
@@ -18,8 +19,8 @@ from twinjet.index.vectors.pgvector_sql import (
     set_all,
     table_of,
 )
+from twinjet.index.vectors.policy import SCAN_FROM
 from twinjet.index.vectors.port import Vectors
-from twinjet.index.vectors.ranking import SCAN_FROM
 
 # The first version that goes on where a filter leaves too few.
 _LEAST_VERSION = (0, 8)
@@ -34,6 +35,14 @@ _MOST_ROOM_MB = 2048
 
 # Any number, the same for every Twinjet: the key of PostgreSQL's advisory lock.
 _LOAD_LOCK = 0x7714_1E8
+
+# A generation is never changed: whoever tries, by mistake, is refused.
+_FINAL = """
+CREATE OR REPLACE FUNCTION twinjet_final() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE 'vectors of a generation are not changed'; END $$;
+CREATE TRIGGER final BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON {table}
+EXECUTE FUNCTION twinjet_final()
+"""
 
 # How COPY (FORMAT BINARY) begins and ends, and how many rows go at a time.
 _COPY_HEAD = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
@@ -83,6 +92,7 @@ class PgvectorEngine:
                     postgresql_using="hnsw",
                     postgresql_ops={"v": "halfvec_ip_ops"},
                 ).create(connection)
+            connection.exec_driver_sql(_FINAL.format(table=table.name))
             connection.execute(sa.text(f"ANALYZE {table.name}"))
 
     def open(self, name: str, count: int, vectors: Vectors | None) -> PgvectorIndex:
@@ -97,12 +107,7 @@ class PgvectorEngine:
                 held = connection.scalar(counted) or 0
                 first = sa.select(sa.func.vector_dims(table.c.v)).limit(1)
                 dimension = connection.scalar(first) or 0
-        if held != count:
-            msg = (
-                f"{name} has {held} vectors in pgvector, not {count}: `twinjet "
-                "rollback` to this generation loads it"
-            )
-            raise GenerationDamagedError(msg, limit=count, actual=held)
+        check_held(held, count, name=name, engine="pgvector")
         return PgvectorIndex(
             self._database,
             table_of(name, dimension),
@@ -110,6 +115,12 @@ class PgvectorEngine:
             vectors,
             scan_from=self._scan_from,
         )
+
+    def check(self, name: str, count: int) -> None:
+        """See whether the table is there; what is in it cannot be changed."""
+        with answering(), self._database.connect() as connection:
+            held = count if exists(connection, name) else 0
+        check_held(held, count, name=name, engine="pgvector")
 
     def publish(self, name: str) -> None:
         """Nothing: the publication in the same database is the switch."""

@@ -20,8 +20,9 @@ from twinjet.index.vectors.pgvector_sql import (
     rows_of,
     set_all,
 )
+from twinjet.index.vectors.policy import is_few
 from twinjet.index.vectors.port import Rows, Vectors
-from twinjet.index.vectors.ranking import best_of, blocks_of, is_few
+from twinjet.index.vectors.ranking import best_of, blocks_of
 
 # Candidates to compare with their float32 rows, for each wanted neighbour and at
 # least; as broad is the search. The figures that these give are in

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.exc import SQLAlchemyError
 
-from twinjet.index.errors import IndexUnavailableError
+from twinjet.index.errors import IndexUnavailableError, LostVectorsError
 from twinjet.index.vectors.port import Rows, Vectors
 
 _log = logging.getLogger(__name__)
@@ -75,6 +75,12 @@ def answering(*, loud: bool = False) -> Iterator[None]:
     try:
         yield
     except (SQLAlchemyError, psycopg.Error) as exc:
+        if isinstance(getattr(exc, "orig", exc), psycopg.errors.UndefinedTable):
+            msg = (
+                "vectors of this generation are gone from pgvector: `twinjet "
+                "rollback` to it loads them"
+            )
+            raise LostVectorsError(msg) from exc
         cause = str(getattr(exc, "orig", None) or exc).strip().partition("\n")[0]
         if loud:
             msg = f"pgvector cannot be loaded: {cause}"

@@ -4,57 +4,22 @@ The similarities of an answer are summed in float64, row by row: they are the sa
 numbers, to the last bit, in every engine and in blocks of any size.
 """
 
-import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from twinjet.index.vectors.port import Rows, Vectors
 
-# Below this a full comparison is as quick as any index (20,000 x 256 float32 are
-# 20 MB, about 1 ms), and it is exact.
-SCAN_FROM = 20_000
-
-# Fewer matching rows than either: gather them and compare exactly. The graphs and
-# lists of every engine lose neighbours there: FAISS's HNSW found 7 % of them among
-# a thousandth of the rows (2026-11).
-_GATHER_ROWS = 20_000
-_GATHER_FRACTION = 0.02
-
 # Rows that are compared together: 67 MB of 515 numbers each.
 _BLOCK = 32_768
 
-# FAISS warns below it, which Milvus uses too.
-_LEAST_IN_LIST = 39
+# Products of fewer numbers are summed here, not by BLAS: its threads, and those of
+# FAISS, wait for one another for longer than the sum takes (0.4 ms became 5, 2026-11).
+_SMALL = 1 << 22
 
 # By which a product of float32 unit vectors may be off, in whatever order its terms
 # are summed.
 _ROUNDING = 2e-6
-
-
-def is_few(matching: int, count: int) -> bool:
-    """Whether so many of all rows are compared rather than searched.
-
-    Examples
-    --------
-    >>> is_few(20_000, 10**6), is_few(20_001, 10**6), is_few(20_001, 2 * 10**6)
-    (True, False, True)
-    """
-    return matching <= max(_GATHER_ROWS, _GATHER_FRACTION * count)
-
-
-def lists_for(count: int) -> int:
-    """How many lists so many rows are kept in, where a search looks at the nearest.
-
-    Examples
-    --------
-    >>> lists_for(40), lists_for(10**5), lists_for(2 * 10**6), lists_for(10**8)
-    (1, 1024, 4096, 32768)
-    """
-    # A power of two near four times the root, which balances lists and what is in
-    # them; and no fewer rows in a list than its centre can be learned from.
-    balanced = 1 << int(math.log2(4 * math.sqrt(max(1, count))))
-    return max(1, min(balanced, count // _LEAST_IN_LIST))
 
 
 def blocks_of(vectors: Vectors, rows: Rows | None) -> Iterator[tuple[Rows, Vectors]]:
@@ -97,7 +62,10 @@ def best_of(
     similarities = np.empty(0, np.float32)
     found = np.empty(0, np.int64)
     for rows, vectors in blocks:
-        rough = np.asarray(vectors @ query)
+        if vectors.size < _SMALL:
+            rough = np.einsum("nd,d->n", vectors, query)
+        else:
+            rough = np.asarray(vectors @ query)
         chosen = _promising(rough, similarities, k)
         settled = np.einsum("nd,d->n", vectors[chosen].astype(np.float64), exact)
         similarities = np.append(similarities, settled.astype(np.float32))

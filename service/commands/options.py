@@ -74,7 +74,12 @@ def existing_store_of(config: Config) -> SourceStore:
 
 def engine_of(config: Config, store: SourceStore) -> VectorEngine | None:
     """What searches the vectors; None is FAISS in this process."""
-    return open_engine(config.vectors, store.engine, config.milvus_uri)
+    return open_engine(
+        config.vectors,
+        store.engine,
+        config.milvus_uri,
+        memory_bytes=config.vectors_memory_bytes,
+    )
 
 
 def encoder_of(config: Config) -> Encoder:

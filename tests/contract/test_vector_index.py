@@ -13,8 +13,8 @@ from twinjet.index.database import create_engine
 from twinjet.index.vectors.engine import VectorEngine
 from twinjet.index.vectors.faiss_index import FaissIndex, build_index
 from twinjet.index.vectors.pgvector import PgvectorEngine
+from twinjet.index.vectors.policy import SCAN_FROM
 from twinjet.index.vectors.port import VectorIndex
-from twinjet.index.vectors.ranking import SCAN_FROM
 
 F32 = NDArray[np.float32]
 
@@ -40,10 +40,10 @@ class Adapter(Protocol):
     def __call__(self, vectors: F32, scan_from: int = SCAN_FROM) -> VectorIndex: ...
 
 
-def faiss_adapter(folder: Path, lists_from: int) -> Adapter:
+def faiss_adapter(folder: Path, lists: int) -> Adapter:
     def make(vectors: F32, scan_from: int = SCAN_FROM) -> VectorIndex:
         np.save(folder / "vectors.npy", vectors)
-        build_index(vectors, folder / "index.faiss", lists_from=lists_from)
+        build_index(vectors, folder / "index.faiss", lists=min(lists, len(vectors)))
         mapped = np.load(folder / "vectors.npy", mmap_mode="r")
         return FaissIndex(folder / "index.faiss", mapped, scan_from=scan_from)
 
@@ -58,7 +58,9 @@ def engine_adapter(engine: Callable[[int], VectorEngine], *, here: bool) -> Adap
         # What is there already is not loaded again.
         name = f"g{len(vectors):06d}_{vectors.shape[1]}_{scan_from}"
         server.load(name, vectors)
-        return server.open(name, len(vectors), vectors if here else None)
+        index = server.open(name, len(vectors), vectors if here else None)
+        assert index is not None
+        return index
 
     return make
 
@@ -81,7 +83,7 @@ def adapter(
     with ExitStack() as kept:
         if kind.startswith("faiss"):
             folder = tmp_path_factory.mktemp("faiss")
-            yield faiss_adapter(folder, 2_000_000 if kind == "faiss" else 1000)
+            yield faiss_adapter(folder, 1 if kind == "faiss" else 64)
             return
         here = ADAPTERS[kind] == "rows here"
         if kind.startswith("milvus"):

@@ -22,6 +22,7 @@ from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import (
     GenerationDamagedError,
     IndexUnavailableError,
+    LostVectorsError,
     StoreError,
 )
 from twinjet.index.generation import OpenGeneration, index_name, open_generation
@@ -29,8 +30,11 @@ from twinjet.index.home import Home
 from twinjet.index.reindex import Report, publish_again
 from twinjet.index.search import Options, Searcher
 from twinjet.index.store import SourceStore
+from twinjet.index.vectors.automatic import AutomaticEngine
 from twinjet.index.vectors.engine import VectorEngine, open_engine
+from twinjet.index.vectors.faiss_index import FaissIndex
 from twinjet.index.vectors.pgvector import PgvectorEngine
+from twinjet.index.vectors.policy import bytes_per_row
 from twinjet.index.verify import verify
 from twinjet.model.encoder import Encoder
 
@@ -186,6 +190,59 @@ def test_an_index_of_before_the_engine_is_built_anew_for_it(place: Place) -> Non
     assert len(place.opened().index) == 5
 
 
+@pytest.mark.parametrize("place", ["pgvector", "milvus", "milvus-lite"], indirect=True)
+def test_what_an_engine_has_lost_is_an_error_and_never_an_answer(place: Place) -> None:
+    report = place.index(place.sky(6))
+    name = index_name(1, report.digest)
+    index, alone = place.opened().index, place.engine.open(name, 6, None)
+    assert alone is not None
+    query = index.vectors(np.array([1]))[0]
+    place.engine.check(name, 6)
+    place.engine.drop(name)
+    for ask in (
+        lambda: place.engine.check(name, 6),
+        lambda: index.search(query, 3),
+        lambda: alone.search(query, 3, exact=True),
+        lambda: alone.search(query, 3, among=np.arange(3)),
+        lambda: alone.vectors(np.arange(3)),
+    ):
+        with pytest.raises(LostVectorsError, match="`twinjet rollback`"):
+            ask()
+    publish_again(1, place.home, place.store, place.engine)
+    assert place.opened().index.search(query, 3)[1][0] == 1
+
+
+@pytest.mark.parametrize("place", ["milvus", "milvus-lite"], indirect=True)
+def test_rows_that_somebody_removes_are_missed(place: Place) -> None:
+    from twinjet.index.vectors.milvus import MilvusEngine  # noqa: PLC0415 - an extra
+
+    report = place.index(place.sky(6))
+    name = index_name(1, report.digest)
+    assert isinstance(place.engine, MilvusEngine)
+    place.engine._client.delete("twinjet_" + name, ids=[2, 3])
+    with pytest.raises(LostVectorsError, match="4 vectors in Milvus, not 6"):
+        place.engine.check(name, 6)
+
+
+@pytest.mark.parametrize("place", ["pgvector", "milvus-lite"], indirect=True)
+def test_what_fits_into_memory_is_left_to_faiss(place: Place) -> None:
+    server, per_row = place.engine, bytes_per_row(place.encoder.card.dimension)
+    place.engine = AutomaticEngine(server, memory_bytes=6 * per_row)
+    place.index(place.sky(6))
+    assert server.loaded() == []
+    assert isinstance(place.opened().index, FaissIndex)
+    place.index(place.sky(7))
+    assert numbers(server) == ["g000002"]
+    assert not isinstance(place.opened().index, FaissIndex)
+    publish_again(1, place.home, place.store, place.engine)
+    assert isinstance(place.opened().index, FaissIndex)
+    # A machine with less memory, and nobody has loaded it.
+    place.engine = AutomaticEngine(server, memory_bytes=1)
+    assert isinstance(place.opened().index, FaissIndex)
+    publish_again(1, place.home, place.store, place.engine)
+    assert not isinstance(place.opened().index, FaissIndex)
+
+
 # Ends the process, as kill -9 does, when the engine has had some blocks of rows.
 KILLER = """
 import os, sys
@@ -223,6 +280,7 @@ def test_killed_while_it_is_loaded_nothing_is_there_and_the_next_time_all(
     place.engine.load(name, vectors)
     assert place.engine.loaded() == [name]
     index = place.engine.open(name, len(vectors), None)
+    assert index is not None
     _, rows = index.search(vectors[9_999], 3, exact=True)
     assert rows[0] == 9_999
     with pytest.raises(GenerationDamagedError, match=r"10000 vectors .* not 9999"):
@@ -248,7 +306,14 @@ def test_an_engine_with_other_rows_is_not_published(
         )
         twice = {"v": table.c.v + table.c.v}
         change = sa.update(table).where(table.c.row == 2).values(twice)
+        with (
+            pytest.raises(sa.exc.DBAPIError, match="are not changed"),
+            place.store.engine.begin() as connection,
+        ):
+            connection.execute(change)
+        disable = sa.text(f"ALTER TABLE {table.name} DISABLE TRIGGER USER")
         with place.store.engine.begin() as connection:
+            connection.execute(disable)
             connection.execute(change)
         found = verify(
             1,
@@ -333,3 +398,16 @@ def test_pgvector_needs_postgresql_and_milvus_an_address(tmp_path: Path) -> None
         open_engine("pgvector", database, None)
     with pytest.raises(StoreError, match="TWINJET_MILVUS_URI"):
         open_engine("milvus", database, None)
+
+
+def test_auto_is_the_server_that_there_is(
+    tmp_path: Path, pgvector: Postgres, postgres_url: str
+) -> None:
+    sqlite = create_engine(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    assert open_engine("auto", sqlite, None) is None
+    nobody = f"http://127.0.0.1:{free_port()}"
+    assert isinstance(open_engine("auto", sqlite, nobody), AutomaticEngine)
+    for url, kind in ((pgvector.url, AutomaticEngine), (postgres_url, type(None))):
+        database = create_engine(url)
+        assert isinstance(open_engine("auto", database, None), kind)
+        database.dispose()

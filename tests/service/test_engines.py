@@ -8,7 +8,8 @@ from commands import run_twinjet
 from databases import emptied
 from fastapi.testclient import TestClient
 from problems import assert_problem
-from servers import Postgres, free_port
+from servers import Milvus, Postgres, free_port
+from skies import index_sky
 
 from twinjet.index.database import create_engine
 from twinjet.index.vectors.pgvector import PgvectorEngine
@@ -45,7 +46,8 @@ def test_commands_and_routes_search_in_pgvector(
     (name,) = engine.loaded()
     assert name.startswith("g000001_")
     found = run_twinjet("search", "T100+003", home=home)
-    with TestClient(create_app(Config(home=home)), raise_server_exceptions=False) as pg:
+    app = create_app(Config(home=home))
+    with TestClient(app, raise_server_exceptions=False) as pg:
         asked = "/similar/T100%2B003?k=5"
         ours = client.get(asked).json()["neighbours"]
         theirs = pg.get(asked).json()["neighbours"]
@@ -55,9 +57,44 @@ def test_commands_and_routes_search_in_pgvector(
         engine.drop(name)
         body = assert_problem(pg.get(asked), 503, "index-unavailable")
         assert "pgvector" in body["detail"]
-    run_twinjet("rollback", 1, home=home)
-    assert engine.loaded() == [name]
+        app.state.resources.refresh()
+        health = pg.get("/readyz").json()
+        assert health["status"] == "unavailable"
+        assert "0 vectors in pgvector" in health["trouble"]
+        run_twinjet("rollback", 1, home=home)
+        assert engine.loaded() == [name]
+        app.state.resources.refresh()
+        assert pg.get("/readyz").json()["status"] == "ok"
+        assert pg.get(asked).json()["neighbours"] == theirs
     assert "T100" in run_twinjet("search", "T100+003", home=home)
+
+
+def test_while_its_engine_is_away_a_service_is_degraded(
+    tmp_path: Path, sky: Path, config: Config, milvus: Milvus
+) -> None:
+    away = config.model_copy(
+        update={"vectors": "milvus", "milvus_uri": milvus.uri, "home": tmp_path / "m"}
+    )
+    app = create_app(away)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        held = app.state.resources
+        held.vector_engine._timeout_s = 1
+        index_sky(sky, away.home, held.inference.encoder, engine=held.vector_engine)
+        held.refresh()
+        assert client.get("/readyz").json()["status"] == "ok"
+        milvus.freeze()
+        try:
+            held.refresh()
+            body = client.get("/readyz").json()
+            assert (body["status"], body["generation"]) == ("degraded", 1)
+            assert "Milvus does not answer" in body["trouble"]
+            problem = client.get("/similar/T100%2B003")
+            assert_problem(problem, 503, "index-unavailable")
+        finally:
+            milvus.thaw()
+        held.refresh()
+        assert client.get("/readyz").json()["status"] == "ok"
+        assert client.get("/similar/T100%2B003").status_code == 200
 
 
 def test_without_its_engine_a_service_starts_and_says_what_is_missing(
