@@ -6,6 +6,7 @@ collection has its name only once it is whole, as a folder of ours has.
 
 import logging
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -30,6 +31,9 @@ _GONE = re.compile(r"(?i)collection .*(not found|not exist)|can't find collectio
 
 # Rows of one request: 4 MB of 515 numbers, and the client repeats them as text.
 _INSERT_ROWS = 2048
+
+# Between two questions whether a collection can be asked.
+_WAIT_S = 0.1
 
 TIMEOUT_S = 30.0
 """A search that takes longer is as good as none."""
@@ -163,15 +167,24 @@ class MilvusEngine:
 
     def _count(self, collection: str) -> int:
         """Rows that can be found, those that came a moment ago among them."""
-        found = self._client.query(
-            collection,
-            filter="",
-            output_fields=["count(*)"],
-            consistency_level="Strong",
-            timeout=self._timeout_s,
-        )
-        counted: int = found[0]["count(*)"]
-        return counted
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                found = self._client.query(
+                    collection,
+                    filter="",
+                    output_fields=["count(*)"],
+                    consistency_level="Strong",
+                    timeout=self._timeout_s,
+                )
+            except MilvusException as exc:
+                # It calls a collection loaded a moment before it can be asked.
+                if "channel" not in str(exc) or time.monotonic() > deadline:
+                    raise
+                time.sleep(_WAIT_S)
+            else:
+                counted: int = found[0]["count(*)"]
+                return counted
 
     def _drop(self, collection: str) -> None:
         if self._client.has_collection(collection, timeout=self._timeout_s):
