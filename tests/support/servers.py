@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,8 +95,12 @@ class Milvus:
     thaw: Callable[[], None]
 
 
+# A busy machine takes a minute to start one.
+_START_S = 180.0
+
 # Ends when its standard input does, whatever ends the tests.
 _MILVUS = """
+import fcntl
 import sys
 from milvus import MilvusServer
 
@@ -103,7 +109,11 @@ server.set_base_dir(sys.argv[1])
 # Ten times as often as usual: a collection is in memory in a second, not in four.
 server.config.set("queryCoord.checkInterval", 100)
 server.config.set("queryCoord.distPullInterval", 50)
-server.start()
+server.config.set("proxy_port", int(sys.argv[2]))
+# It looks for free ports, and takes another one's health for its own.
+with open(sys.argv[3], "w") as lock:
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    server.start()
 print(server.listen_port, server.server_proc.pid, flush=True)
 sys.stdin.read()
 server.stop()
@@ -118,8 +128,9 @@ def has_milvus() -> bool:
 @contextmanager
 def running_milvus(folder: Path) -> Iterator[Milvus]:
     """A Milvus server with its files in a folder, for as long as this is open."""
+    lock = Path(tempfile.gettempdir()) / f"twinjet-milvus-{os.geteuid()}.lock"
     with subprocess.Popen(
-        [sys.executable, "-c", _MILVUS, str(folder)],
+        [sys.executable, "-c", _MILVUS, str(folder), str(free_port()), str(lock)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -128,11 +139,29 @@ def running_milvus(folder: Path) -> Iterator[Milvus]:
         assert process.stdout is not None
         try:
             port, server = map(int, process.stdout.readline().split())
+            uri = f"http://127.0.0.1:{port}"
+            _wait_for(uri)
             yield Milvus(
-                f"http://127.0.0.1:{port}",
+                uri,
                 freeze=partial(os.kill, server, signal.SIGSTOP),
                 thaw=partial(os.kill, server, signal.SIGCONT),
             )
         finally:
             process.stdin.close()
             process.wait()
+
+
+def _wait_for(uri: str) -> None:
+    from pymilvus import MilvusClient, MilvusException  # noqa: PLC0415 - an extra
+
+    deadline = time.monotonic() + _START_S
+    while True:
+        try:
+            client = MilvusClient(uri, timeout=5)
+            client.list_collections()
+            client.close()
+        except MilvusException:
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return
