@@ -62,9 +62,10 @@ def main() -> None:
     parser.add_argument("data", type=Path, help="folder of the catalogues")
     parser.add_argument("--count", type=int, default=50_000, help="vectors")
     parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--embeddings", type=Path, help="of MiraBest, .npy, kept")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
-    vectors = mixtures(embeddings(args.data / "mirabest" / "fits"), args.count)
+    vectors = mixtures(real(args), args.count)
     rng = np.random.default_rng(1)
     queries = np.sort(rng.choice(args.count, args.queries, replace=False))
     filters: dict[str, Rows | None] = {
@@ -88,6 +89,16 @@ def main() -> None:
             for run in runs
         ]
         (RESULTS / "engines.json").write_text(json.dumps(raw, indent=1) + "\n")
+
+
+def real(args: argparse.Namespace) -> Vectors:
+    """Those that are kept, or new ones."""
+    if args.embeddings is None:
+        return embeddings(args.data / "mirabest" / "fits")
+    if not args.embeddings.exists():
+        np.save(args.embeddings, embeddings(args.data / "mirabest" / "fits"))
+    kept: Vectors = np.load(args.embeddings)
+    return kept
 
 
 def embeddings(folder: Path) -> Vectors:

@@ -90,6 +90,7 @@ class Milvus:
     """A Milvus server of its own."""
 
     uri: str
+    pid: int
     freeze: Callable[[], None]
     """Have it do nothing, as a machine that has lost its network."""
     thaw: Callable[[], None]
@@ -143,6 +144,7 @@ def running_milvus(folder: Path) -> Iterator[Milvus]:
             _wait_for(uri)
             yield Milvus(
                 uri,
+                server,
                 freeze=partial(os.kill, server, signal.SIGSTOP),
                 thaw=partial(os.kill, server, signal.SIGCONT),
             )
