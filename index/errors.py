@@ -20,6 +20,8 @@
     ├── LabelsError                 labels that no probe can be fitted to
     ├── NoGenerationError           nothing has been published
     ├── GenerationDamagedError      files are not what was published
+    │   └── LostVectorsError        an engine has not all that it was loaded with
+    ├── IndexUnavailableError       the engine that has the vectors does not answer
     ├── EncoderMismatchError        index and encoder do not belong together
     ├── BuildInProgressError        another build holds the home
     ├── TooManyFailuresError        most cutouts could not be embedded
@@ -201,6 +203,14 @@ class NoGenerationError(TwinjetIndexError):
 
 class GenerationDamagedError(TwinjetIndexError):
     """A generation's files are not what was published."""
+
+
+class LostVectorsError(GenerationDamagedError):
+    """An engine has not, or not any more, all vectors of a generation."""
+
+
+class IndexUnavailableError(TwinjetIndexError):
+    """The engine that has the vectors is away, not installed or too old."""
 
 
 class EncoderMismatchError(TwinjetIndexError):

@@ -52,6 +52,8 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     index_errors.IdempotencyError: (422, "idempotency-key-reused"),
     index_errors.NoGenerationError: (503, "index-unavailable"),
     index_errors.GenerationDamagedError: (503, "index-unavailable"),
+    index_errors.LostVectorsError: (503, "index-unavailable"),
+    index_errors.IndexUnavailableError: (503, "index-unavailable"),
     index_errors.EncoderMismatchError: (503, "model-mismatch"),
 }
 

@@ -23,7 +23,13 @@ from twinjet.index.jobs.progress import ProgressBoard
 from twinjet.index.jobs.request import ReindexRequest
 from twinjet.index.jobs.worker import Worker
 from twinjet.index.store import SourceStore
-from twinjet.service.commands.options import bars, encoder_of, errors, store_of
+from twinjet.service.commands.options import (
+    bars,
+    encoder_of,
+    engine_of,
+    errors,
+    store_of,
+)
 from twinjet.service.config import Config
 from twinjet.service.workers import Workers
 
@@ -67,7 +73,11 @@ def index_catalogue(
     with closing(store_of(config)) as store:
         job, is_ours = _begin(config, store, request)
         worker = Worker(
-            config.files, store, config.jobs_url, encoder=lambda: encoder_of(config)
+            config.files,
+            store,
+            config.jobs_url,
+            encoder=lambda: encoder_of(config),
+            engine=engine_of(config, store),
         )
         with worker, _Helpers(config) as helpers:
             try:

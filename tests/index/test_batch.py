@@ -81,8 +81,8 @@ def test_an_index_that_is_not_exact_is_asked_and_said_to_be(
     searcher: Searcher, tmp_path: Path
 ) -> None:
     again = make(tmp_path, some_vectors())
-    again.generation.index._scan_from = 0
     assert isinstance(again.generation.index, FaissIndex)
+    again.generation.index._scan_from = 0
     asked = [Asked(1, "s1"), Asked(2, "s2")]
     answer = similar_to_each(again, asked, Options(k=5))
     assert not answer.exact
