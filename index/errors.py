@@ -33,6 +33,8 @@
     └── StoreError                  the metadata store cannot be used
 """
 
+from collections.abc import Sequence
+
 
 class TwinjetIndexError(Exception):
     """Base of all errors of `twinjet.index`.
@@ -128,11 +130,32 @@ class FilterError(InvalidQueryError):
         What was expected.
     position
         Offset of the fault in the text, from 0.
+    expected
+        What may stand there instead.
+    columns
+        Names of those that there are, where one is unknown; at most 100.
+    nearest
+        Those of them that are spelt like it.
+    limit, actual
+        The bound that was passed and by what.
     """
 
-    def __init__(self, message: str, *, position: int | None = None) -> None:
-        super().__init__(message, parameter="where")
+    def __init__(
+        self,
+        message: str,
+        *,
+        position: int | None = None,
+        expected: Sequence[str] = (),
+        columns: Sequence[str] = (),
+        nearest: Sequence[str] = (),
+        limit: float | str | None = None,
+        actual: float | str | None = None,
+    ) -> None:
+        super().__init__(message, parameter="where", limit=limit, actual=actual)
         self.position = position
+        self.expected = list(expected)
+        self.columns = list(columns)
+        self.nearest = list(nearest)
 
 
 class LabelsError(TwinjetIndexError):

@@ -6,11 +6,18 @@ from fastapi import Depends, Query, Request
 
 from twinjet.index.errors import InvalidQueryError
 from twinjet.index.search import MAX_K, MAX_OFFSET, Options
+from twinjet.index.where_grammar import MAX_DEPTH, MAX_LENGTH, MAX_LIST, MAX_TERMS
 from twinjet.service.resources import Resources, Served
 
-# A filter longer than this is no filter that a person wrote.
-_MAX_WHERE = 2000
 _MAX_EXCLUDED = 1000
+
+WHERE = (
+    "Filter on columns, as `angular_size_arcsec > 30 and redshift is not null`. "
+    "`= != < <= > >=` with a number, `'text'`, `true`, `false` or another column; "
+    "`in (…)`, `between … and …`, `like '…%'`, `ilike`, `is null`; `and`, `or`, "
+    f"`not`, parentheses. Up to {MAX_LENGTH} characters, {MAX_TERMS} terms, "
+    f"{MAX_LIST} values in a list, {MAX_DEPTH} parentheses and nots within one another"
+)
 
 
 def resources(request: Request) -> Resources:
@@ -89,8 +96,8 @@ def options(
     where: Annotated[
         str | None,
         Query(
-            max_length=_MAX_WHERE,
-            description="Filter on columns, as `angular_size_arcsec > 30`",
+            description=WHERE,
+            examples=["angular_size_arcsec > 30 and fr_class = 'FRII'"],
         ),
     ] = None,
     region: Annotated[tuple[float, float, float] | None, Depends(region)],

@@ -83,7 +83,7 @@ def problem(
     status: int,
     name: str,
     detail: str,
-    **members: str | float | None,
+    **members: str | float | list[str] | None,
 ) -> JSONResponse:
     """A problem document; members without a value are left out."""
     body: dict[str, Any] = {
@@ -139,6 +139,9 @@ async def _domain_error(request: Request, exc: Exception) -> JSONResponse:
         limit=getattr(exc, "limit", None),
         actual=getattr(exc, "actual", None),
         position=getattr(exc, "position", None),
+        expected=getattr(exc, "expected", None) or None,
+        nearest=getattr(exc, "nearest", None) or None,
+        columns=getattr(exc, "columns", None) or None,
     )
 
 

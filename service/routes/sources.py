@@ -9,7 +9,12 @@ from twinjet.index.resolve import resolve
 from twinjet.index.search import check_cone
 from twinjet.index.source import Source
 from twinjet.model.render import Stretch
-from twinjet.service.dependencies import ResourcesDep, RootDep, ServedDep
+from twinjet.service.dependencies import (
+    WHERE,
+    ResourcesDep,
+    RootDep,
+    ServedDep,
+)
 from twinjet.service.paging import next_page
 from twinjet.service.resources import Served
 from twinjet.service.responses import PROBLEM_RESPONSES
@@ -54,9 +59,7 @@ def list_sources(
         float | None,
         Query(ge=0, le=648_000, allow_inf_nan=False, description="Of the cone"),
     ] = None,
-    where: Annotated[
-        str | None, Query(max_length=2000, description="Filter on columns")
-    ] = None,
+    where: Annotated[str | None, Query(description=WHERE)] = None,
     sort: Annotated[
         str | None,
         Query(max_length=100, description="Column; `-column` for descending"),
