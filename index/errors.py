@@ -13,7 +13,8 @@
     ├── UnknownEncoderError
     ├── NoSourceAtPositionError
     ├── InvalidQueryError           a parameter out of bounds
-    │   └── FilterError             a filter that cannot be understood
+    │   ├── FilterError             a filter that cannot be understood
+    │   └── RegionError             a part of the sky that is none, or too dear
     ├── LabelsError                 labels that no probe can be fitted to
     ├── NoGenerationError           nothing has been published
     ├── GenerationDamagedError      files are not what was published
@@ -156,6 +157,19 @@ class FilterError(InvalidQueryError):
         self.expected = list(expected)
         self.columns = list(columns)
         self.nearest = list(nearest)
+
+
+class RegionError(InvalidQueryError):
+    """A part of the sky that cannot be understood, is none, or is too dear."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit: float | str | None = None,
+        actual: float | str | None = None,
+    ) -> None:
+        super().__init__(message, parameter="region", limit=limit, actual=actual)
 
 
 class LabelsError(TwinjetIndexError):

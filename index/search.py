@@ -15,6 +15,7 @@ from twinjet.index.errors import (
     UnknownSourceError,
 )
 from twinjet.index.generation import OpenGeneration
+from twinjet.index.regions import Region
 from twinjet.index.source import Source
 from twinjet.index.store import SourceStore
 from twinjet.index.vectors.port import Rows, Vectors
@@ -46,7 +47,7 @@ class Options:
     where
         Filter on columns, in the grammar of `twinjet.index.where`.
     region
-        Only within (ra, dec, radius), ICRS degrees.
+        Only in this part of the sky.
     exact
         Compare with every vector.
     """
@@ -60,7 +61,7 @@ class Options:
     # two objects cannot be told apart within one beam.
     duplicate_radius_arcsec: float = 10.0
     where: str | None = None
-    region: tuple[float, float, float] | None = None
+    region: Region | None = None
     exact: bool = False
 
 
@@ -183,7 +184,10 @@ class Searcher:
         among = None
         if options.where is not None or options.region is not None:
             among = self._store.select_rows(
-                self._number, where=options.where, region=options.region
+                self._number,
+                where=options.where,
+                region=options.region,
+                positions=self.generation.positions,
             )
         filtered = time.perf_counter()
         excluded = self._rows_of(options.exclude)
@@ -308,9 +312,6 @@ def _check(options: Options) -> None:
     )
     if options.min_similarity is not None:
         _within("min_similarity", options.min_similarity, -1, 1, "")
-    if options.region is not None:
-        ra, dec, radius_deg = options.region
-        check_cone(ra, dec, radius_deg * 3600)
 
 
 def _within(name: str, value: float, low: float, high: float, unit: str) -> None:

@@ -38,6 +38,7 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     index_errors.UnknownEncoderError: (404, "unknown-encoder"),
     index_errors.CutoutUnavailableError: (404, "cutout-unavailable"),
     index_errors.FilterError: (422, "invalid-filter"),
+    index_errors.RegionError: (422, "invalid-region"),
     index_errors.InvalidQueryError: (422, "invalid-parameter"),
     index_errors.LabelsError: (422, "unusable-labels"),
     index_errors.CutoutLocationError: (422, "invalid-parameter"),

@@ -17,6 +17,7 @@ from twinjet.index.errors import (
     UnknownGenerationError,
     UnknownSourceError,
 )
+from twinjet.index.regions import Cone
 from twinjet.index.resolve import resolve
 from twinjet.index.schema import Base
 from twinjet.index.sky import (
@@ -301,6 +302,6 @@ def test_a_store_that_cannot_be_reached_says_so() -> None:
 
 def test_a_filter_and_a_region_go_together(filled: tuple[SourceStore, int]) -> None:
     store, number = filled
-    rows = store.select_rows(number, where="size > 30", region=(0, 0, 1))
+    rows = store.select_rows(number, where="size > 30", region=Cone(0, 0, 1))
     assert 0 < len(rows) < 100
     assert all(SKY[row].columns["size"] > 30 for row in rows)

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from filters import COLUMNS, FILTERS, SOURCES, VALUES, Tree, held, quoted, written
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from stores import both_stores
 
-from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import FilterError
 from twinjet.index.store import SourceStore
 from twinjet.index.where import parse_where
@@ -20,38 +20,9 @@ def stores(
     tmp_path_factory: pytest.TempPathFactory, postgres_url: str
 ) -> Iterator[dict[str, SourceStore]]:
     """SQLite, and a PostgreSQL whose order of text is that of English."""
-    administrator = create_engine(postgres_url)
-    with administrator.connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT").execute(
-            sa.text(
-                "CREATE DATABASE english TEMPLATE template0 "
-                "LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
-            )
-        )
-    file = tmp_path_factory.mktemp("where") / "store.sqlite"
-    english = sa.make_url(postgres_url).set(database="english")
-    urls = {
-        "sqlite": f"sqlite:///{file}",
-        "postgresql": english.render_as_string(hide_password=False),
-    }
-    stores = {}
-    for name, url in urls.items():
-        engine = create_engine(url)
-        upgrade(engine)
-        store = stores[name] = SourceStore(engine)
-        number = store.begin_generation(
-            encoder_id="e", catalogue_name="c", catalogue_digest="d", columns=COLUMNS
-        )
-        store.add_sources(number, 0, SOURCES)
-        store.publish_build(number, source_count=len(SOURCES), folder="g1")
-    yield stores
-    for store in stores.values():
-        store.close()
-    with administrator.connect() as connection:
-        connection.execution_options(isolation_level="AUTOCOMMIT").execute(
-            sa.text("DROP DATABASE english WITH (FORCE)")
-        )
-    administrator.dispose()
+    folder = tmp_path_factory.mktemp("where")
+    with both_stores(folder, postgres_url, SOURCES, COLUMNS) as stores:
+        yield stores
 
 
 @settings(
