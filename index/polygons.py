@@ -95,7 +95,9 @@ class Polygon:
         for depth in range(order, last + 1):
             middles = cell_centres(cells, depth)
             # Farther from every side than their corners, cells are in or out as one.
-            near = self._gaps(middles) <= cell_radius(depth)
+            near = self._gaps(middles) <= 1.01 * cell_radius(
+                depth
+            )  # rounding, and more
             whole = near if depth == last else ~near & self.contains(middles)
             if depth == last:
                 whole |= self.contains(middles)

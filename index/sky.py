@@ -165,7 +165,7 @@ def cell_radius(order: int) -> float:
     Examples
     --------
     >>> round(math.degrees(cell_radius(0)), 1), round(math.degrees(cell_radius(10)), 3)
-    (48.2, 0.067)
+    (48.2, 0.06)
     """
     side = 2.0**order
     middle = unit_vectors(45 / side, math.degrees(math.asin(2 / 3)))[0]
