@@ -118,7 +118,7 @@ def read_catalogue(
     """
     table = read_table(path, data)
     needed = _NEEDED[1:] if name_rows else _NEEDED
-    places = _places(table.fields, mapping or {}, path, needed)
+    places = places_of(table.fields, mapping or {}, path, needed)
     return _catalogue(name or path.name.partition(".")[0], table, places, path)
 
 
@@ -142,13 +142,19 @@ def _spill(columns: Sequence[Column]) -> Spill:
     return Spill(digest_of=repr(tuple(columns)))
 
 
-def _places(
+def places_of(
     fields: Sequence[Field],
     mapping: Mapping[str, str],
     path: Path,
     needed: Sequence[str],
 ) -> dict[str, int]:
-    """Index of the column for each word of ours."""
+    """Index of the column for each word of ours that a table has.
+
+    Raises
+    ------
+    CatalogueColumnError
+        One that is needed has no column, or a mapped column is not there.
+    """
     unknown = sorted(set(mapping) - set(ALIASES))
     if unknown:
         msg = f"cannot map {', '.join(unknown)}; there are {', '.join(ALIASES)}"
@@ -201,15 +207,15 @@ def _catalogue(
     units = {word: table.fields[places[word]].unit for word in ("ra", "dec")}
     spill = _spill(columns)
     for line, values in table.rows:
-        source_id = _text(values, places.get("source_id"))
+        source_id = text_of(values, places.get("source_id"))
         try:
             if len(values) != len(table.fields):
                 msg = (
                     f"{len(values)} values where there are {len(table.fields)} columns"
                 )
                 raise ValueError(msg)  # noqa: TRY301 - reported like every other fault
-            ra = _angle(values[places["ra"]], "ra", units["ra"])
-            dec = _angle(values[places["dec"]], "dec", units["dec"])
+            ra = angle_of(values[places["ra"]], "ra", units["ra"])
+            dec = angle_of(values[places["dec"]], "dec", units["dec"])
             if "source_id" not in places:
                 source_id = position_name(ra, dec)
             known = {safe: _value(values[i], kinds[i]) for i, safe in measured}
@@ -218,8 +224,8 @@ def _catalogue(
                 source_id=_checked_id(source_id),
                 ra=ra,
                 dec=dec,
-                survey=_text(values, places.get("survey")),
-                cutout=_text(values, places.get("cutout")),
+                survey=text_of(values, places.get("survey")),
+                cutout=text_of(values, places.get("cutout")),
                 columns=known | dict.fromkeys(infinite),
             )
         except ValueError as exc:
@@ -265,8 +271,14 @@ def _checked_id(source_id: str | None) -> str:
     return source_id
 
 
-def _angle(value: Any, word: str, unit: str | None) -> float:
-    """ICRS degrees of a cell, by its unit or the way that it is written."""
+def angle_of(value: Any, word: str, unit: str | None) -> float:
+    """ICRS degrees of a cell, by its unit or the way that it is written.
+
+    Raises
+    ------
+    ValueError
+        It is empty, no angle, or not on the sky.
+    """
     if value is None or (isinstance(value, str) and value.strip().lower() in _EMPTY):
         msg = f"{word} is missing"
         raise ValueError(msg)
@@ -291,7 +303,8 @@ def _angle(value: Any, word: str, unit: str | None) -> float:
     return degrees % 360 if word == "ra" else degrees
 
 
-def _text(values: Sequence[Any], place: int | None) -> str | None:
+def text_of(values: Sequence[Any], place: int | None) -> str | None:
+    """A cell as text; None where it is empty or there is no such column."""
     if place is None or place >= len(values) or values[place] is None:
         return None
     text = str(values[place]).strip()

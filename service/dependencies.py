@@ -5,10 +5,10 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from twinjet.index.errors import InvalidQueryError
+from twinjet.index.options import MAX_K, MAX_OFFSET, Options
 from twinjet.index.polygons import MAX_VERTICES
 from twinjet.index.region_text import parse_region
 from twinjet.index.regions import Cone, Region
-from twinjet.index.search import MAX_K, MAX_OFFSET, Options
 from twinjet.index.where_grammar import MAX_DEPTH, MAX_LENGTH, MAX_LIST, MAX_TERMS
 from twinjet.service.resources import Resources, Served
 
@@ -45,6 +45,25 @@ def resources(request: Request) -> Resources:
 def served(held: Annotated[Resources, Depends(resources)]) -> Served:
     """The generation that answers this request, taken once."""
     return held.served
+
+
+def pinned(
+    held: Annotated[Resources, Depends(resources)],
+    generation: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            le=2**63 - 1,
+            description="Answer from this generation as long as it is kept; the one "
+            "in force when absent. `next` names it",
+        ),
+    ] = None,
+) -> Served:
+    """The generation in force, or the one that a page is of."""
+    in_force = held.served
+    if generation in {None, in_force.generation.number}:
+        return in_force
+    return held.earlier(generation)
 
 
 def root_path(request: Request) -> str:
@@ -124,6 +143,19 @@ def options(
     ] = None,
     region: Annotated[Region | None, Depends(region)],
     exact: Annotated[bool, Query(description="Compare with every vector")] = False,
+    order: Annotated[
+        str,
+        Query(pattern="^(most|least)$", description="The most or least similar first"),
+    ] = "most",
+    diversity: Annotated[
+        float,
+        Query(
+            ge=0,
+            le=1,
+            allow_inf_nan=False,
+            description="How much neighbours shall differ from each other",
+        ),
+    ] = 0.0,
 ) -> Options:
     """The parameters that every search shares."""
     return Options(
@@ -136,11 +168,14 @@ def options(
         where=where,
         region=region,
         exact=exact,
+        least=order == "least",
+        diversity=diversity,
     )
 
 
 ResourcesDep = Annotated[Resources, Depends(resources)]
 RegionDep = Annotated[Region | None, Depends(region)]
 ServedDep = Annotated[Served, Depends(served)]
+PinnedDep = Annotated[Served, Depends(pinned)]
 OptionsDep = Annotated[Options, Depends(options)]
 RootDep = Annotated[str, Depends(root_path)]

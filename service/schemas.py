@@ -10,6 +10,7 @@ from twinjet.index.search import Neighbour
 from twinjet.index.source import Column, Source
 from twinjet.index.store import Generation
 from twinjet.model.card import EncoderCard
+from twinjet.service.schemas_examples import ExamplesOut
 
 Value = str | int | float | bool | None
 
@@ -69,6 +70,9 @@ class GenerationOut(BaseModel):
     number: int
     encoder: Annotated[str, Field(description="ID of the encoder card")]
     catalogue: str
+    catalogue_digest: Annotated[
+        str, Field(description="Of its contents and of every cutout: its version")
+    ]
     sources: int
     exact: Annotated[
         bool | None,
@@ -82,6 +86,7 @@ class GenerationOut(BaseModel):
             number=manifest.number,
             encoder=manifest.encoder_id,
             catalogue=manifest.catalogue_name,
+            catalogue_digest=manifest.catalogue_digest,
             sources=manifest.count,
             exact=exact,
         )
@@ -91,10 +96,17 @@ class NeighbourOut(BaseModel):
     """A source and how alike it is."""
 
     rank: int
-    similarity: Annotated[float, Field(description="Cosine, -1 to 1")]
+    similarity: Annotated[
+        float,
+        Field(description="Cosine, -1 to 1; of examples, to the one it is most like"),
+    ]
     percentile: Annotated[
         float | None,
         Field(description="Percentage of random pairs that are less similar"),
+    ]
+    score: Annotated[
+        float | None,
+        Field(description="What the rank is by, where that is not the similarity"),
     ]
     field_arcsec: float | None
     source: SourceOut
@@ -109,6 +121,7 @@ class NeighbourOut(BaseModel):
             rank=neighbour.rank,
             similarity=neighbour.similarity,
             percentile=neighbour.percentile,
+            score=neighbour.score,
             field_arcsec=field,
             source=SourceOut.of(neighbour.source),
             links=Links.of(neighbour.source, root, cutout=cutout),
@@ -118,13 +131,14 @@ class NeighbourOut(BaseModel):
 class QueryOut(BaseModel):
     """What was asked for."""
 
-    kind: Literal["source", "position", "upload"]
+    kind: Literal["source", "position", "upload", "examples"]
     source: SourceOut | None = None
     links: Links | None = None
     field_arcsec: float | None = None
     ra: float | None = None
     dec: float | None = None
     radius_arcsec: float | None = None
+    examples: ExamplesOut | None = None
     file_name: str | None = None
     notes: list[str] = []
     peak_snr: Annotated[
@@ -142,7 +156,6 @@ class SimilarOut(BaseModel):
     generation: GenerationOut
     neighbours: list[NeighbourOut]
     next: Annotated[str | None, Field(description="The next page, if there is one")]
-    timings_ms: dict[str, float]
 
 
 class EmbeddingOut(BaseModel):
@@ -153,7 +166,6 @@ class EmbeddingOut(BaseModel):
     embedding: list[float]
     notes: list[str]
     peak_snr: float | None
-    timings_ms: dict[str, float]
 
 
 class ColumnOut(BaseModel):
