@@ -16,7 +16,8 @@
     ├── NoSourceAtPositionError
     ├── NotCalibratedError          a generation made before isolation was measured
     ├── InvalidQueryError           a parameter out of bounds
-    │   └── FilterError             a filter that cannot be understood
+    │   ├── FilterError             a filter that cannot be understood
+    │   └── RegionError             a part of the sky that is none, or too dear
     ├── LabelsError                 labels that no probe can be fitted to
     ├── NoGenerationError           nothing has been published
     ├── GenerationDamagedError      files are not what was published
@@ -186,11 +187,45 @@ class FilterError(InvalidQueryError):
         What was expected.
     position
         Offset of the fault in the text, from 0.
+    expected
+        What may stand there instead.
+    columns
+        Names of those that there are, where one is unknown; at most 100.
+    nearest
+        Those of them that are spelt like it.
+    limit, actual
+        The bound that was passed and by what.
     """
 
-    def __init__(self, message: str, *, position: int | None = None) -> None:
-        super().__init__(message, parameter="where")
+    def __init__(
+        self,
+        message: str,
+        *,
+        position: int | None = None,
+        expected: Sequence[str] = (),
+        columns: Sequence[str] = (),
+        nearest: Sequence[str] = (),
+        limit: float | str | None = None,
+        actual: float | str | None = None,
+    ) -> None:
+        super().__init__(message, parameter="where", limit=limit, actual=actual)
         self.position = position
+        self.expected = list(expected)
+        self.columns = list(columns)
+        self.nearest = list(nearest)
+
+
+class RegionError(InvalidQueryError):
+    """A part of the sky that cannot be understood, is none, or is too dear."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit: float | str | None = None,
+        actual: float | str | None = None,
+    ) -> None:
+        super().__init__(message, parameter="region", limit=limit, actual=actual)
 
 
 class LabelsError(TwinjetIndexError):
