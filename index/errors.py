@@ -9,7 +9,9 @@
     ├── CutoutUnavailableError      no such cutout, or it cannot be read
     ├── CutoutLocationError         a place of cutouts that cannot be understood
     ├── UnknownSourceError
+    ├── UnknownExamplesError        examples that are no sources of this generation
     ├── UnknownGenerationError
+    │   └── GenerationGoneError     it was there and is no longer kept
     ├── UnknownEncoderError
     ├── NoSourceAtPositionError
     ├── InvalidQueryError           a parameter out of bounds
@@ -32,6 +34,11 @@
     │   └── JobFailedError          what a job ended with
     └── StoreError                  the metadata store cannot be used
 """
+
+from collections.abc import Sequence
+
+# Unknown examples that a message names; more are a list of another index.
+_NAMED = 20
 
 
 class TwinjetIndexError(Exception):
@@ -95,8 +102,44 @@ class UnknownSourceError(TwinjetIndexError):
         )
 
 
+class UnknownExamplesError(TwinjetIndexError):
+    """Examples that are no sources of this generation.
+
+    Parameters
+    ----------
+    source_ids
+        All of them.
+    parameter
+        The list that they were in.
+    """
+
+    def __init__(self, source_ids: Sequence[str], *, parameter: str) -> None:
+        self.source_ids = list(dict.fromkeys(source_ids))
+        shown = ", ".join(repr(name[:100]) for name in self.source_ids[:_NAMED])
+        more = len(self.source_ids) - _NAMED
+        super().__init__(
+            f"not in this index: {shown}"
+            + (f" and {more} more" if more > 0 else "")
+            + "; `GET /sources?name=` finds near ones",
+            parameter=parameter,
+            actual=self.source_ids[0][:100],
+        )
+
+
 class UnknownGenerationError(TwinjetIndexError):
     """No generation of this number."""
+
+
+class GenerationGoneError(UnknownGenerationError):
+    """A generation that was there and is no longer kept."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"generation {number} is no longer kept; ask again without `generation`, "
+            "and from the first page: the ranking is another one now",
+            parameter="generation",
+            actual=number,
+        )
 
 
 class UnknownEncoderError(TwinjetIndexError):

@@ -1,20 +1,17 @@
-"""Neighbours of a source, a position or a vector, within one generation."""
+"""Neighbours of a source, a position, a vector or examples, within one generation."""
 
-import math
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from twinjet.index.errors import (
-    InvalidQueryError,
-    NoSourceAtPositionError,
-    UnknownSourceError,
-)
+from twinjet.index.diversity import POOL, diversified
+from twinjet.index.errors import InvalidQueryError, NoSourceAtPositionError
+from twinjet.index.examples import Examples, resolve_examples
 from twinjet.index.generation import OpenGeneration
+from twinjet.index.ranking import Ranked, Rules, look_of, rank
+from twinjet.index.scorers import Scorer, farthest_from, nearest_to
 from twinjet.index.source import Source
 from twinjet.index.store import SourceStore
 from twinjet.index.vectors.port import Rows, Vectors
@@ -49,6 +46,11 @@ class Options:
         Only within (ra, dec, radius), ICRS degrees.
     exact
         Compare with every vector.
+    least
+        The least similar first; of examples, `Examples.unlike` says the same.
+    diversity
+        0 to 1: how much neighbours shall differ from each other; see
+        `twinjet.index.diversity`.
     """
 
     k: int = 10
@@ -62,6 +64,8 @@ class Options:
     where: str | None = None
     region: tuple[float, float, float] | None = None
     exact: bool = False
+    least: bool = False
+    diversity: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -71,10 +75,12 @@ class Neighbour:
     rank: int
     """From 1; the pages of one search continue it."""
     similarity: float
-    """Cosine, -1 to 1; larger is closer."""
+    """Cosine, -1 to 1; larger is closer. Of examples, to the one it is most like."""
     percentile: float | None
     """Percentage of random pairs of the generation that are less similar."""
     source: Source
+    score: float | None = None
+    """What the ranking is by, where that is not the similarity; larger is earlier."""
 
 
 @dataclass(frozen=True)
@@ -165,125 +171,129 @@ class Searcher:
             raise InvalidQueryError(
                 msg, parameter="vector", limit=dimension, actual=len(vector)
             )
-        return self._search(vector, options, query=None, query_row=None)
+        return self._similar(vector, options)
+
+    def similar_to_examples(self, examples: Examples, options: Options) -> Answer:
+        """What is like some examples and unlike others, none of which is among it.
+
+        Raises
+        ------
+        UnknownExamplesError
+            Some IDs are not those of sources of this generation.
+        InvalidQueryError, FilterError
+            The examples cannot be used, or an option is out of bounds.
+        """
+        _check(options)
+        if options.least:
+            msg = "of examples the least similar are those of unlike without like"
+            raise InvalidQueryError(msg, parameter="order", actual="least")
+        started = time.perf_counter()
+        resolved = resolve_examples(examples, self.generation, self._store)
+        looked_up = 1e3 * (time.perf_counter() - started)
+        answer = self._search(resolved.scorer, options, query_rows=resolved.rows)
+        answer.timings_ms["metadata"] += looked_up
+        return answer
 
     def _similar_to_row(self, row: int, source: Source, options: Options) -> Answer:
         vector = self.generation.index.vectors(np.array([row]))[0]
-        return self._search(vector, options, query=source, query_row=row)
+        return self._similar(vector, options, query=source, query_rows=[row])
 
-    def _search(
+    def _similar(
         self,
         vector: Vectors,
         options: Options,
         *,
-        query: Source | None,
-        query_row: int | None,
+        query: Source | None = None,
+        query_rows: Collection[int] = (),
+    ) -> Answer:
+        scorer = farthest_from(vector) if options.least else nearest_to(vector)
+        return self._search(scorer, options, query=query, query_rows=query_rows)
+
+    def _search(
+        self,
+        scorer: Scorer,
+        options: Options,
+        *,
+        query: Source | None = None,
+        query_rows: Collection[int] = (),
     ) -> Answer:
         started = time.perf_counter()
-        among = None
-        if options.where is not None or options.region is not None:
-            among = self._store.select_rows(
-                self._number, where=options.where, region=options.region
-            )
-        filtered = time.perf_counter()
-        excluded = self._rows_of(options.exclude)
-        if query_row is not None:
-            excluded.add(query_row)
+        among = self._among(options)
+        rules = self._rules(options, query_rows)
+        looked_up = time.perf_counter()
+        generation = self.generation
+        look, exact = look_of(generation.index, scorer, among, exact=options.exact)
         wanted = options.offset + options.k + 1  # one more tells whether there is more
-        similarities, rows = self._ranked(vector, wanted, among, excluded, options)
+        found = rank(
+            look,
+            max(wanted, POOL) if options.diversity else wanted,
+            scorer=scorer,
+            index=generation.index,
+            rules=rules,
+            positions=generation.positions,
+        )
+        if options.diversity:
+            found = self._diversified(found, wanted, options.diversity)
         searched = time.perf_counter()
         page = slice(options.offset, options.offset + options.k)
-        sources = self._store.sources_by_row(self._number, rows[page].tolist())
+        sources = self._store.sources_by_row(self._number, found.rows[page].tolist())
+        columns = zip(
+            found.similarities[page].tolist(),
+            found.scores[page].tolist(),
+            sources,
+            strict=True,
+        )
         neighbours = [
             Neighbour(
                 rank=options.offset + number,
-                similarity=float(similarity),
-                percentile=self.generation.percentile(float(similarity)),
+                similarity=similarity,
+                percentile=generation.percentile(similarity),
                 source=source,
+                score=score if scorer.named else None,
             )
-            for number, (similarity, source) in enumerate(
-                zip(similarities[page], sources, strict=True), start=1
-            )
+            for number, (similarity, score, source) in enumerate(columns, start=1)
         ]
         joined = time.perf_counter()
         return Answer(
             neighbours=neighbours,
             query=query,
-            more=len(rows) > page.stop,
-            exact=options.exact or self.generation.index.is_exact(among),
+            more=len(found.rows) > page.stop,
+            exact=exact,
             timings_ms={
-                "search": 1e3 * (searched - filtered),
-                "metadata": 1e3 * (joined - searched + filtered - started),
+                "search": 1e3 * (searched - looked_up),
+                "metadata": 1e3 * (joined - searched + looked_up - started),
             },
         )
 
-    def _rows_of(self, source_ids: Sequence[str]) -> set[int]:
-        """Rows of those IDs that this generation has: a list may know more."""
-        rows = set()
-        for source_id in source_ids:
-            with suppress(UnknownSourceError):
-                rows.add(self._store.row_of(self._number, source_id)[0])
-        return rows
+    def _diversified(self, found: Ranked, wanted: int, diversity: float) -> Ranked:
+        """The first of a ranking in another order, the others after them."""
+        pool = found.rows[:POOL]
+        order = diversified(
+            found.scores[:POOL],
+            self.generation.index.vectors(pool),
+            diversity,
+            min(wanted, len(pool)),
+        )
+        return found.at(np.concatenate([order, np.arange(POOL, len(found.rows))]))
 
-    def _ranked(
-        self,
-        vector: Vectors,
-        wanted: int,
-        among: Rows | None,
-        excluded: set[int],
-        options: Options,
-    ) -> tuple[Vectors, Rows]:
-        """The best `wanted` rows after exclusions, duplicates and the threshold.
+    def _among(self, options: Options) -> Rows | None:
+        """Rows that the filters let through; None for all."""
+        if options.where is None and options.region is None:
+            return None
+        return self._store.select_rows(
+            self._number, where=options.where, region=options.region
+        )
 
-        How many the exclusions take is not known before: look twice as far until
-        there are enough or there is no more.
-        """
-        index = self.generation.index
-        available = len(index) if among is None else len(among)
-        depth = min(available, wanted + len(excluded) + 16)
-        while True:
-            similarities, rows = index.search(
-                vector, max(depth, 1), among=among, exact=options.exact
-            )
-            keep = ~np.isin(rows, list(excluded))
-            if options.min_similarity is not None:
-                keep &= similarities >= options.min_similarity
-            if not options.keep_duplicates:
-                keep &= self._first_of_each_object(rows, keep, excluded, options)
-            if keep.sum() >= wanted or depth >= available:
-                kept = np.flatnonzero(keep)[:wanted]
-                return similarities[kept], rows[kept]
-            depth = min(available, depth * 2)
-
-    def _first_of_each_object(
-        self,
-        rows: Rows,
-        keep: NDArray[np.bool_],
-        excluded: set[int],
-        options: Options,
-    ) -> NDArray[np.bool_]:
-        """Which rows are farther than the radius from every better kept one.
-
-        Excluded sources, the query among them, count as better: what lies on the
-        query's place in the sky is the query again.
-        """
-        # Chord of the radius: exact for the smallest angles, where cosines are not.
-        chord = 2 * math.sin(math.radians(options.duplicate_radius_arcsec / 3600) / 2)
-        positions = self.generation.positions
-        taken = [positions[row] for row in sorted(excluded)]
-        first = np.zeros(len(rows), dtype=bool)
-        seen = np.empty((len(taken) + len(rows), 3))
-        seen[: len(taken)] = np.reshape(taken, (-1, 3))
-        count = len(taken)
-        places = positions[rows]
-        for number in np.flatnonzero(keep):
-            gaps = ((seen[:count] - places[number]) ** 2).sum(axis=1)
-            if count and gaps.min() <= chord**2:
-                continue
-            first[number] = True
-            seen[count] = places[number]
-            count += 1
-        return first
+    def _rules(self, options: Options, query_rows: Collection[int]) -> Rules:
+        # A list of IDs to leave out may know more than this generation has.
+        known = self._store.rows_named(self._number, options.exclude)
+        return Rules(
+            excluded={*query_rows, *known.values()},
+            min_similarity=options.min_similarity,
+            duplicate_radius_arcsec=None
+            if options.keep_duplicates
+            else options.duplicate_radius_arcsec,
+        )
 
 
 def check_cone(ra: float, dec: float, radius_arcsec: float) -> None:
@@ -302,6 +312,7 @@ def check_cone(ra: float, dec: float, radius_arcsec: float) -> None:
 
 def _check(options: Options) -> None:
     _within("k", options.k, 1, MAX_K, "")
+    _within("diversity", options.diversity, 0, 1, "")
     _within("offset", options.offset, 0, MAX_OFFSET, "")
     _within(
         "duplicate_radius_arcsec", options.duplicate_radius_arcsec, 0, 3600, "arcsec"

@@ -12,6 +12,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from twinjet.index.errors import (
+    GenerationGoneError,
     StoreError,
     UnknownGenerationError,
     UnknownSourceError,
@@ -244,10 +245,14 @@ class SourceStore:
         ------
         UnknownGenerationError
             There is none of this number.
+        GenerationGoneError
+            It is no longer kept.
         """
         published = dict(self._published(number))
         with Session(self._engine) as session:
             row = session.get(GenerationRow, number)
+            if row is not None and row.state == GONE and number in published:
+                raise GenerationGoneError(number)
             if row is None or row.state == GONE:
                 msg = f"no generation {number}"
                 raise UnknownGenerationError(msg, actual=number)
@@ -307,6 +312,32 @@ class SourceStore:
                 )
                 found |= dict(session.execute(query).all())
         return found
+
+    def rows_named(self, number: int, source_ids: Sequence[str]) -> dict[str, int]:
+        """Rows of IDs, exact or in another spelling; those not there are left out.
+
+        As `row_of` understands each of them, but all at once.
+        """
+        found = self.rows_of(number, source_ids)
+        keys = {
+            name: source_key(name)
+            for name in source_ids
+            if name not in found and "\0" not in name
+        }
+        alike: dict[str, int] = {}
+        wanted = list(dict.fromkeys(keys.values()))
+        with Session(self._engine) as session:
+            for start in range(0, len(wanted), _BLOCK):
+                query = (
+                    sa.select(SourceRow.source_key, sa.func.min(SourceRow.row))
+                    .where(
+                        SourceRow.generation == number,
+                        SourceRow.source_key.in_(wanted[start : start + _BLOCK]),
+                    )
+                    .group_by(SourceRow.source_key)
+                )
+                alike |= dict(session.execute(query).all())
+        return found | {n: alike[key] for n, key in keys.items() if key in alike}
 
     def sources_by_row(self, number: int, rows: Sequence[int]) -> list[Source]:
         """Sources of rows, in the order asked."""

@@ -16,6 +16,7 @@ from twinjet.service.limits import BodyLimit
 from twinjet.service.resources import Resources
 from twinjet.service.routes import (
     docs,
+    examples,
     generations,
     health,
     jobs,
@@ -71,7 +72,10 @@ def create_app(config: Config | None = None) -> FastAPI:
     errors.install(app)
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(SecurityHeaders)
-    for module in (*(pages, docs, similar, probe, sources, generations, jobs, health),):
+    # Examples before uploads: they have a path in common.
+    for module in (
+        *(pages, docs, examples, similar, probe, sources, generations, jobs, health),
+    ):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     return app

@@ -24,6 +24,25 @@ def served(held: Annotated[Resources, Depends(resources)]) -> Served:
     return held.served
 
 
+def pinned(
+    held: Annotated[Resources, Depends(resources)],
+    generation: Annotated[
+        int | None,
+        Query(
+            ge=1,
+            le=2**63 - 1,
+            description="Answer from this generation as long as it is kept; the one "
+            "in force when absent. `next` names it",
+        ),
+    ] = None,
+) -> Served:
+    """The generation in force, or the one that a page is of."""
+    in_force = held.served
+    if generation in {None, in_force.generation.number}:
+        return in_force
+    return held.earlier(generation)
+
+
 def root_path(request: Request) -> str:
     """Path prefix of the service, without a slash at the end."""
     prefix: str = request.scope.get("root_path", "")
@@ -95,6 +114,19 @@ def options(
     ] = None,
     region: Annotated[tuple[float, float, float] | None, Depends(region)],
     exact: Annotated[bool, Query(description="Compare with every vector")] = False,
+    order: Annotated[
+        str,
+        Query(pattern="^(most|least)$", description="The most or least similar first"),
+    ] = "most",
+    diversity: Annotated[
+        float,
+        Query(
+            ge=0,
+            le=1,
+            allow_inf_nan=False,
+            description="How much neighbours shall differ from each other",
+        ),
+    ] = 0.0,
 ) -> Options:
     """The parameters that every search shares."""
     return Options(
@@ -107,11 +139,14 @@ def options(
         where=where,
         region=region,
         exact=exact,
+        least=order == "least",
+        diversity=diversity,
     )
 
 
 ResourcesDep = Annotated[Resources, Depends(resources)]
 RegionDep = Annotated[tuple[float, float, float] | None, Depends(region)]
 ServedDep = Annotated[Served, Depends(served)]
+PinnedDep = Annotated[Served, Depends(pinned)]
 OptionsDep = Annotated[Options, Depends(options)]
 RootDep = Annotated[str, Depends(root_path)]

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from twinjet.index import errors as index_errors
 from twinjet.model import errors as model_errors
+from twinjet.service.content import JSON, media_type
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +34,9 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     model_errors.ImageTooSmallError: (422, "image-too-small"),
     model_errors.NoUsablePixelsError: (422, "no-usable-pixels"),
     index_errors.UnknownSourceError: (404, "unknown-source"),
+    index_errors.UnknownExamplesError: (404, "unknown-source"),
     index_errors.NoSourceAtPositionError: (404, "no-source-at-position"),
+    index_errors.GenerationGoneError: (410, "generation-gone"),
     index_errors.UnknownGenerationError: (404, "unknown-generation"),
     index_errors.UnknownEncoderError: (404, "unknown-encoder"),
     index_errors.CutoutUnavailableError: (404, "cutout-unavailable"),
@@ -155,14 +158,18 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, RequestValidationError)  # noqa: S101 - for the type checker
     first = exc.errors()[0]
     place = [str(part) for part in first["loc"]]
-    parameter = place[-1] if len(place) > 1 else place[0]
+    if first["type"] == "json_invalid":
+        detail = f"the body is not JSON: {first['ctx']['error']}"
+        return problem(request, 422, "malformed-json", detail, position=int(place[-1]))
+    # Of a body, the member at fault and not what is wrong deep inside of it.
+    parameter = place[1] if len(place) > 1 else place[0]
     if first["type"] == "missing" and parameter == "file":
         detail = "the multipart form has no part called 'file'"
         return problem(request, 422, "missing-file", detail, parameter="file")
     actual = first.get("input")
     shown = actual if isinstance(actual, str | int | float) else None
     text = None if shown is None else str(shown)[:200]
-    detail = f"{parameter}: {first['msg']}"
+    detail = f"{'.'.join(place[1:]) or parameter}: {first['msg']}"
     if text is not None and place[0] in {"query", "path"}:
         detail += f"; it was {text!r}"
     limits = first.get("ctx", {})
@@ -181,6 +188,11 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
 async def _http_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, HTTPException)  # noqa: S101 - for the type checker
     name = _BY_STATUS.get(exc.status_code, "refused")
+    if (
+        exc.status_code == HTTPStatus.BAD_REQUEST
+        and media_type(request.headers) == JSON
+    ):
+        name = "malformed-json"
     response = problem(request, exc.status_code, name, str(exc.detail))
     response.headers.update(exc.headers or {})
     return response

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -14,8 +15,10 @@ from twinjet.index.cutouts.port import CutoutProvider
 from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import (
     EncoderMismatchError,
+    GenerationDamagedError,
     NoGenerationError,
     TwinjetIndexError,
+    UnknownGenerationError,
 )
 from twinjet.index.generation import Manifest, open_generation
 from twinjet.index.jobs.engine import connect
@@ -24,7 +27,7 @@ from twinjet.index.jobs.progress import ProgressBoard
 from twinjet.index.locks import AdvisoryLock, lease_of
 from twinjet.index.search import Searcher
 from twinjet.index.source import Source
-from twinjet.index.store import Generation, SourceStore
+from twinjet.index.store import READY, Generation, SourceStore
 from twinjet.model.card import EncoderCard
 from twinjet.model.decode import read_cutout
 from twinjet.model.encoder import (
@@ -43,6 +46,11 @@ _log = logging.getLogger(__name__)
 
 # Files that have no WCS, whatever else they may hold.
 _PICTURES = (".png", ".jpg", ".jpeg")
+
+# Generations that are held open though another is in force, and for how long after
+# somebody last turned a page of one.
+_EARLIER = 2
+_EARLIER_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,7 @@ class Resources:
         self.inference = Inference(_encoder(config))
         self.trouble: str | None = None
         self._served: Served | None = None
+        self._earlier: dict[int, tuple[Served, float]] = {}
         self._engine: DBOSClient | None = None
         self._refreshing = threading.Lock()
         self._closed = False
@@ -108,8 +117,9 @@ class Resources:
         """Give everything back."""
         with self._refreshing:  # whose thread goes on when its task is cancelled
             self._closed = True
-            if self._served is not None and self._served.lease is not None:
-                self._served.lease.release()
+            held = [served for served, _ in self._earlier.values()]
+            for served in (*held, *filter(None, [self._served])):
+                _release(served)
         if self._engine is not None:
             self._engine.destroy()
         self.inference.close()
@@ -177,7 +187,46 @@ class Resources:
             if not self._closed:
                 self._refresh()
 
+    def earlier(self, number: int) -> Served:
+        """A generation that is kept though another is in force, for pages of it.
+
+        It is open for some minutes after it was last asked for.
+
+        Raises
+        ------
+        UnknownGenerationError, GenerationGoneError
+            It never was, or is no longer kept.
+        GenerationDamagedError
+            Its files are not what was published.
+        """
+        generation = self.store.generation(number)
+        if generation.state != READY:
+            msg = f"generation {number} has not been published"
+            raise UnknownGenerationError(msg, parameter="generation", actual=number)
+        with self._refreshing:
+            held = self._earlier.get(number)
+            try:
+                served = held[0] if held else self._open(generation)
+            except GenerationDamagedError:
+                self.store.generation(number)  # it may just have been removed
+                raise
+            self._keep(served)
+            return served
+
+    def _keep(self, served: Served) -> None:
+        """Hold a generation open that is not in force, instead of the oldest."""
+        number = served.generation.number
+        self._earlier.pop(number, None)
+        self._earlier[number] = served, time.monotonic()
+        while len(self._earlier) > _EARLIER:
+            _release(self._earlier.pop(next(iter(self._earlier)))[0])
+
     def _refresh(self) -> None:
+        # What is held open is not removed from the disk.
+        idle_since = time.monotonic() - _EARLIER_S
+        for number, (_, asked) in list(self._earlier.items()):
+            if asked < idle_since:
+                _release(self._earlier.pop(number)[0])
         try:
             current = self.store.current()
             if current is None:
@@ -187,9 +236,10 @@ class Resources:
                 if before.lease is not None:
                     before.lease.stay()
                 return
-            self._served = self._open(current)
-            if before is not None and before.lease is not None:
-                before.lease.release()
+            opened = self._open(current)
+            if before is not None:  # some are still turning its pages
+                self._keep(before)
+            self._served = opened
             self.trouble = None
             _log.info("serving generation %d", current.number)
         except (TwinjetIndexError, SQLAlchemyError, OSError) as exc:
@@ -236,6 +286,11 @@ class Resources:
         return render_png(
             cutout, size_px=size_px, stretch=stretch, field_arcsec=field_arcsec
         )
+
+
+def _release(served: Served) -> None:
+    if served.lease is not None:
+        served.lease.release()
 
 
 def _encoder(config: Config) -> Encoder:

@@ -16,6 +16,7 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     }
     for status, description in {
         404: "Unknown source or position",
+        410: "The generation is no longer kept",
         413: "Too large",
         415: "Not a format that is read",
         422: "Invalid parameter or unusable file",

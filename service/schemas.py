@@ -10,6 +10,7 @@ from twinjet.index.search import Neighbour
 from twinjet.index.source import Column, Source
 from twinjet.index.store import Generation
 from twinjet.model.card import EncoderCard
+from twinjet.service.schemas_examples import ExamplesOut
 
 Value = str | int | float | bool | None
 
@@ -91,10 +92,17 @@ class NeighbourOut(BaseModel):
     """A source and how alike it is."""
 
     rank: int
-    similarity: Annotated[float, Field(description="Cosine, -1 to 1")]
+    similarity: Annotated[
+        float,
+        Field(description="Cosine, -1 to 1; of examples, to the one it is most like"),
+    ]
     percentile: Annotated[
         float | None,
         Field(description="Percentage of random pairs that are less similar"),
+    ]
+    score: Annotated[
+        float | None,
+        Field(description="What the rank is by, where that is not the similarity"),
     ]
     field_arcsec: float | None
     source: SourceOut
@@ -109,6 +117,7 @@ class NeighbourOut(BaseModel):
             rank=neighbour.rank,
             similarity=neighbour.similarity,
             percentile=neighbour.percentile,
+            score=neighbour.score,
             field_arcsec=field,
             source=SourceOut.of(neighbour.source),
             links=Links.of(neighbour.source, root, cutout=cutout),
@@ -118,13 +127,14 @@ class NeighbourOut(BaseModel):
 class QueryOut(BaseModel):
     """What was asked for."""
 
-    kind: Literal["source", "position", "upload"]
+    kind: Literal["source", "position", "upload", "examples"]
     source: SourceOut | None = None
     links: Links | None = None
     field_arcsec: float | None = None
     ra: float | None = None
     dec: float | None = None
     radius_arcsec: float | None = None
+    examples: ExamplesOut | None = None
     file_name: str | None = None
     notes: list[str] = []
     peak_snr: Annotated[

@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from twinjet.index.vectors.port import Rows, Vectors
+from twinjet.index.vectors.port import Rows, Vectors, best
 
 # Below this a full comparison is as quick as any index (20,000 x 256 float32 are
 # 20 MB, about 1 ms), and it is exact.
@@ -93,7 +93,7 @@ class FaissIndex:
             if exact or wanted >= len(among):
                 return self._best(query, k, among)
         elif exact or wanted >= len(self):
-            return _top(np.asarray(self._vectors @ query), None, k)
+            return best(np.asarray(self._vectors @ query), None, k)
         return self._best(query, k, self._scan(query, wanted, among))
 
     def is_exact(self, among: Rows | None) -> bool:
@@ -106,7 +106,7 @@ class FaissIndex:
 
     def _best(self, query: Vectors, k: int, rows: Rows) -> tuple[Vectors, Rows]:
         """The best of some rows, by their float32 vectors."""
-        return _top(self.vectors(rows) @ query, rows, k)
+        return best(self.vectors(rows) @ query, rows, k)
 
     def _scan(self, query: Vectors, wanted: int, among: Rows | None) -> Rows:
         """Candidates by their one-bit codes, ascending."""
@@ -124,17 +124,3 @@ class FaissIndex:
         _, found = self._index.search(query[None], wanted, params=parameters)
         rows: NDArray[np.int64] = found[0]
         return np.sort(rows[rows >= 0])
-
-
-def _top(similarities: Vectors, rows: Rows | None, k: int) -> tuple[Vectors, Rows]:
-    """The k largest, descending; ties in ascending order of row."""
-    count = len(similarities)
-    if k < count:
-        # All that tie with the k-th, so that the cut does not choose among them.
-        least = np.partition(similarities, count - k)[count - k]
-        chosen = np.flatnonzero(similarities >= least)
-    else:
-        chosen = np.arange(count)
-    order = np.argsort(-similarities[chosen], kind="stable")[:k]
-    chosen = chosen[order].astype(np.int64, copy=False)
-    return similarities[chosen], chosen if rows is None else rows[chosen]

@@ -3,27 +3,18 @@
 import asyncio
 import base64
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, File, Query, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Query, Request, UploadFile
 
-from twinjet.index.search import Answer
-from twinjet.index.source import Source
 from twinjet.model.render import render_input
-from twinjet.service.dependencies import OptionsDep, ResourcesDep, RootDep, ServedDep
+from twinjet.service.answers import known_source, similar_out
+from twinjet.service.content import form_only
+from twinjet.service.dependencies import OptionsDep, PinnedDep, ResourcesDep, RootDep
 from twinjet.service.inference import Embedded
-from twinjet.service.paging import next_page
-from twinjet.service.resources import Served
 from twinjet.service.responses import PROBLEM_RESPONSES
-from twinjet.service.schemas import (
-    EmbeddingOut,
-    GenerationOut,
-    Links,
-    NeighbourOut,
-    QueryOut,
-    SimilarOut,
-    SourceOut,
-)
+from twinjet.service.routes.examples import EXAMPLES_BODY
+from twinjet.service.schemas import EmbeddingOut, QueryOut, SimilarOut
 from twinjet.service.uploads import file_bytes
 
 router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES)
@@ -54,19 +45,19 @@ _Invariant = Annotated[
 def similar_to_source(
     source_id: str,
     request: Request,
-    served: ServedDep,
+    served: PinnedDep,
     root: RootDep,
     options: OptionsDep,
 ) -> SimilarOut:
     answer = served.searcher.similar_to_source(source_id, options)
-    query = QueryOut(kind="source", **_known(answer.query, served, root))
-    return _similar(request, served, root, answer, query)
+    query = QueryOut(kind="source", **known_source(answer.query, served, root))
+    return similar_out(request, served, root, answer, query)
 
 
 @router.get("/similar", summary="Neighbours of the source nearest to a position")
 def similar_to_position(
     request: Request,
-    served: ServedDep,
+    served: PinnedDep,
     root: RootDep,
     options: OptionsDep,
     *,
@@ -86,16 +77,21 @@ def similar_to_position(
         ra=ra,
         dec=dec,
         radius_arcsec=radius_arcsec,
-        **_known(answer.query, served, root),
+        **known_source(answer.query, served, root),
     )
-    return _similar(request, served, root, answer, query)
+    return similar_out(request, served, root, answer, query)
 
 
-@router.post("/similar", summary="Neighbours of an uploaded cutout")
+@router.post(
+    "/similar",
+    summary="Neighbours of an uploaded cutout, or of examples as JSON",
+    dependencies=[Depends(form_only)],
+    openapi_extra={"requestBody": {"content": EXAMPLES_BODY}},
+)
 async def similar_to_upload(
     request: Request,
     held: ResourcesDep,
-    served: ServedDep,
+    served: PinnedDep,
     root: RootDep,
     options: OptionsDep,
     *,
@@ -124,7 +120,7 @@ async def similar_to_upload(
         preview_png=_data_url(render_input(embedded.prepared.image)),
     )
     answer.timings_ms.update(embedded.timings_ms)
-    return _similar(request, served, root, answer, query)
+    return similar_out(request, served, root, answer, query)
 
 
 @router.post("/embeddings", summary="The embedding of an uploaded cutout")
@@ -149,48 +145,6 @@ async def embedding_of_upload(
         peak_snr=_finite(embedded.prepared.peak_snr),
         timings_ms=embedded.timings_ms,
     )
-
-
-def _similar(
-    request: Request,
-    served: Served,
-    root: str,
-    answer: Answer,
-    query: QueryOut,
-) -> SimilarOut:
-    return SimilarOut(
-        query=query,
-        generation=GenerationOut.of(served.manifest, exact=answer.exact),
-        neighbours=[
-            NeighbourOut.of(
-                neighbour,
-                root,
-                served.field_of(neighbour.source),
-                cutout=served.has_cutout(neighbour.source),
-            )
-            for neighbour in answer.neighbours
-        ],
-        next=_next_page(request, root, answer),
-        timings_ms={name: round(ms, 3) for name, ms in answer.timings_ms.items()},
-    )
-
-
-def _next_page(request: Request, root: str, answer: Answer) -> str | None:
-    """The same question, further down."""
-    if not answer.more or not answer.neighbours:
-        return None
-    return next_page(request, root, offset=str(answer.neighbours[-1].rank))
-
-
-def _known(source: Source | None, served: Served, root: str) -> dict[str, Any]:
-    """Members of the query for a catalogued source."""
-    if source is None:
-        return {}
-    return {
-        "source": SourceOut.of(source),
-        "links": Links.of(source, root, cutout=served.has_cutout(source)),
-        "field_arcsec": served.field_of(source),
-    }
 
 
 def _notes(embedded: Embedded) -> list[str]:

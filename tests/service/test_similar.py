@@ -78,6 +78,17 @@ def test_pages_join_to_one_ranking(client: TestClient) -> None:
     assert len(set(pages)) == len(pages)
 
 
+def test_pages_of_differing_neighbours_join(client: TestClient) -> None:
+    whole = ids(client.get("/similar/T100%2B003?k=39&diversity=0.6"))
+    assert whole[:10] != ids(client.get("/similar/T100%2B003?k=10"))
+    pages, url = [], "/similar/T100%2B003?k=7&diversity=0.6"
+    while url:
+        answer = client.get(url)
+        pages += ids(answer)
+        url = answer.json()["next"]
+    assert pages == whole
+
+
 def test_the_last_page_has_no_next(client: TestClient) -> None:
     assert client.get("/similar/T100%2B003?k=1000").json()["next"] is None
 
@@ -244,6 +255,9 @@ def test_a_table_is_no_image(client: TestClient) -> None:
         ("/T100%2B003?offset=9223372036854775808", "offset"),
         ("/T100%2B003?min_similarity=nan", "min_similarity"),
         ("/T100%2B003?duplicates=perhaps", "duplicates"),
+        ("/T100%2B003?order=worst", "order"),
+        ("/T100%2B003?diversity=1.1", "diversity"),
+        ("/T100%2B003?diversity=nan", "diversity"),
     ],
 )
 def test_a_parameter_out_of_bounds_is_named(
