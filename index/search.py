@@ -10,62 +10,12 @@ from twinjet.index.diversity import POOL, diversified
 from twinjet.index.errors import InvalidQueryError, NoSourceAtPositionError
 from twinjet.index.examples import Examples, resolve_examples
 from twinjet.index.generation import OpenGeneration
-from twinjet.index.ranking import Ranked, Rules, look_of, rank
+from twinjet.index.options import Options, check_cone, check_options
+from twinjet.index.ranking import Look, Ranked, Rules, look_of, rank
 from twinjet.index.scorers import Scorer, farthest_from, nearest_to
 from twinjet.index.source import Source
 from twinjet.index.store import SourceStore
 from twinjet.index.vectors.port import Rows, Vectors
-
-MAX_K = 1000
-
-# Paging goes no deeper: people stop looking long before.
-MAX_OFFSET = 10_000
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a caller may ask of any search.
-
-    Attributes
-    ----------
-    k
-        Neighbours wanted, 1 to `MAX_K`.
-    offset
-        Neighbours to pass over first, 0 to `MAX_OFFSET`.
-    min_similarity
-        Leave out what is less similar, -1 to 1.
-    exclude
-        IDs to leave out.
-    keep_duplicates
-        Keep the same object catalogued twice.
-    duplicate_radius_arcsec
-        Sources closer than this are one object.
-    where
-        Filter on columns, in the grammar of `twinjet.index.where`.
-    region
-        Only within (ra, dec, radius), ICRS degrees.
-    exact
-        Compare with every vector.
-    least
-        The least similar first; of examples, `Examples.unlike` says the same.
-    diversity
-        0 to 1: how much neighbours shall differ from each other; see
-        `twinjet.index.diversity`.
-    """
-
-    k: int = 10
-    offset: int = 0
-    min_similarity: float | None = None
-    exclude: Sequence[str] = ()
-    keep_duplicates: bool = False
-    # Two beams of FIRST. RGZ catalogues one object several times within 5 arcsec;
-    # two objects cannot be told apart within one beam.
-    duplicate_radius_arcsec: float = 10.0
-    where: str | None = None
-    region: tuple[float, float, float] | None = None
-    exact: bool = False
-    least: bool = False
-    diversity: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -123,7 +73,7 @@ class Searcher:
         InvalidQueryError, FilterError
             An option is out of bounds.
         """
-        _check(options)
+        check_options(options)
         row, source = self._store.row_of(self._number, source_id)
         return self._similar_to_row(row, source, options)
 
@@ -139,7 +89,7 @@ class Searcher:
         InvalidQueryError, FilterError
             An option or the position is out of bounds.
         """
-        _check(options)
+        check_options(options)
         check_cone(ra, dec, radius_arcsec)
         found = self._store.cone(self._number, ra, dec, radius_arcsec, limit=1)
         if not found:
@@ -162,7 +112,7 @@ class Searcher:
         InvalidQueryError, FilterError
             An option is out of bounds, or the vector is of another length.
         """
-        _check(options)
+        check_options(options)
         dimension = self.generation.manifest.dimension
         if vector.shape != (dimension,):
             msg = (
@@ -183,7 +133,7 @@ class Searcher:
         InvalidQueryError, FilterError
             The examples cannot be used, or an option is out of bounds.
         """
-        _check(options)
+        check_options(options)
         if options.least:
             msg = "of examples the least similar are those of unlike without like"
             raise InvalidQueryError(msg, parameter="order", actual="least")
@@ -218,41 +168,16 @@ class Searcher:
         query_rows: Collection[int] = (),
     ) -> Answer:
         started = time.perf_counter()
-        among = self._among(options)
-        rules = self._rules(options, query_rows)
+        among = self.among(options)
+        rules = self.rules(options, query_rows)
         looked_up = time.perf_counter()
         generation = self.generation
         look, exact = look_of(generation.index, scorer, among, exact=options.exact)
-        wanted = options.offset + options.k + 1  # one more tells whether there is more
-        found = rank(
-            look,
-            max(wanted, POOL) if options.diversity else wanted,
-            scorer=scorer,
-            index=generation.index,
-            rules=rules,
-            positions=generation.positions,
-        )
-        if options.diversity:
-            found = self._diversified(found, wanted, options.diversity)
+        found = self.ranked(look, scorer, rules, options)
         searched = time.perf_counter()
         page = slice(options.offset, options.offset + options.k)
         sources = self._store.sources_by_row(self._number, found.rows[page].tolist())
-        columns = zip(
-            found.similarities[page].tolist(),
-            found.scores[page].tolist(),
-            sources,
-            strict=True,
-        )
-        neighbours = [
-            Neighbour(
-                rank=options.offset + number,
-                similarity=similarity,
-                percentile=generation.percentile(similarity),
-                source=source,
-                score=score if scorer.named else None,
-            )
-            for number, (similarity, score, source) in enumerate(columns, start=1)
-        ]
+        neighbours = self.neighbours(found, scorer, sources, first=options.offset)
         joined = time.perf_counter()
         return Answer(
             neighbours=neighbours,
@@ -265,6 +190,45 @@ class Searcher:
             },
         )
 
+    def ranked(
+        self, look: Look, scorer: Scorer, rules: Rules, options: Options
+    ) -> Ranked:
+        """The ranking as far as a page of it needs, and one more."""
+        wanted = options.wanted
+        found = rank(
+            look,
+            max(wanted, POOL) if options.diversity else wanted,
+            scorer=scorer,
+            index=self.generation.index,
+            rules=rules,
+            positions=self.generation.positions,
+        )
+        if options.diversity:
+            found = self._diversified(found, wanted, options.diversity)
+        return found
+
+    def neighbours(
+        self, found: Ranked, scorer: Scorer, sources: Sequence[Source], *, first: int
+    ) -> list[Neighbour]:
+        """Neighbours from a place of a ranking on, whose sources these are."""
+        page = slice(first, first + len(sources))
+        columns = zip(
+            found.similarities[page].tolist(),
+            found.scores[page].tolist(),
+            sources,
+            strict=True,
+        )
+        return [
+            Neighbour(
+                rank=rank_,
+                similarity=similarity,
+                percentile=self.generation.percentile(similarity),
+                source=source,
+                score=score if scorer.named else None,
+            )
+            for rank_, (similarity, score, source) in enumerate(columns, first + 1)
+        ]
+
     def _diversified(self, found: Ranked, wanted: int, diversity: float) -> Ranked:
         """The first of a ranking in another order, the others after them."""
         pool = found.rows[:POOL]
@@ -276,7 +240,7 @@ class Searcher:
         )
         return found.at(np.concatenate([order, np.arange(POOL, len(found.rows))]))
 
-    def _among(self, options: Options) -> Rows | None:
+    def among(self, options: Options) -> Rows | None:
         """Rows that the filters let through; None for all."""
         if options.where is None and options.region is None:
             return None
@@ -284,7 +248,8 @@ class Searcher:
             self._number, where=options.where, region=options.region
         )
 
-    def _rules(self, options: Options, query_rows: Collection[int]) -> Rules:
+    def rules(self, options: Options, query_rows: Collection[int]) -> Rules:
+        """What may be in the answer to a query, whose own rows may not."""
         # A list of IDs to leave out may know more than this generation has.
         known = self._store.rows_named(self._number, options.exclude)
         return Rules(
@@ -293,40 +258,4 @@ class Searcher:
             duplicate_radius_arcsec=None
             if options.keep_duplicates
             else options.duplicate_radius_arcsec,
-        )
-
-
-def check_cone(ra: float, dec: float, radius_arcsec: float) -> None:
-    """Refuse a cone that is not on the sky.
-
-    Raises
-    ------
-    InvalidQueryError
-        RA outside 0 to 360 degrees, Dec outside -90 to 90, or the radius outside
-        0 to 180 degrees.
-    """
-    _within("ra", ra, 0, 360, "degrees")
-    _within("dec", dec, -90, 90, "degrees")
-    _within("radius_arcsec", radius_arcsec, 0, 648_000, "arcsec")
-
-
-def _check(options: Options) -> None:
-    _within("k", options.k, 1, MAX_K, "")
-    _within("diversity", options.diversity, 0, 1, "")
-    _within("offset", options.offset, 0, MAX_OFFSET, "")
-    _within(
-        "duplicate_radius_arcsec", options.duplicate_radius_arcsec, 0, 3600, "arcsec"
-    )
-    if options.min_similarity is not None:
-        _within("min_similarity", options.min_similarity, -1, 1, "")
-    if options.region is not None:
-        ra, dec, radius_deg = options.region
-        check_cone(ra, dec, radius_deg * 3600)
-
-
-def _within(name: str, value: float, low: float, high: float, unit: str) -> None:
-    if not low <= value <= high:  # also when it is NaN
-        msg = f"{name} must be {low} to {high} {unit}".rstrip() + f"; it was {value}"
-        raise InvalidQueryError(
-            msg, parameter=name, limit=f"{low} to {high}", actual=str(value)
         )

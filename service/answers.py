@@ -4,7 +4,8 @@ from typing import Any
 
 from fastapi import Request
 
-from twinjet.index.search import MAX_OFFSET, Answer
+from twinjet.index.options import MAX_OFFSET
+from twinjet.index.search import Answer
 from twinjet.index.source import Source
 from twinjet.service.paging import next_page
 from twinjet.service.resources import Served

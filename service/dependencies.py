@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from twinjet.index.errors import InvalidQueryError
-from twinjet.index.search import MAX_K, MAX_OFFSET, Options
+from twinjet.index.options import MAX_K, MAX_OFFSET, Options
 from twinjet.service.resources import Resources, Served
 
 # A filter longer than this is no filter that a person wrote.

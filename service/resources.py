@@ -117,9 +117,10 @@ class Resources:
         """Give everything back."""
         with self._refreshing:  # whose thread goes on when its task is cancelled
             self._closed = True
-            held = [served for served, _ in self._earlier.values()]
-            for served in (*held, *filter(None, [self._served])):
-                _release(served)
+            for number in list(self._earlier):
+                self._let_go(number)
+            if self._served is not None and self._served.lease is not None:
+                self._served.lease.release()
         if self._engine is not None:
             self._engine.destroy()
         self.inference.close()
@@ -219,27 +220,34 @@ class Resources:
         self._earlier.pop(number, None)
         self._earlier[number] = served, time.monotonic()
         while len(self._earlier) > _EARLIER:
-            _release(self._earlier.pop(next(iter(self._earlier)))[0])
+            self._let_go(next(iter(self._earlier)))
+
+    def _let_go(self, number: int) -> None:
+        """Hold a generation no longer open: it may be removed from every disk."""
+        served, _ = self._earlier.pop(number)
+        if served.lease is not None:
+            served.lease.release()
 
     def _refresh(self) -> None:
         # What is held open is not removed from the disk.
         idle_since = time.monotonic() - _EARLIER_S
         for number, (_, asked) in list(self._earlier.items()):
             if asked < idle_since:
-                _release(self._earlier.pop(number)[0])
+                self._let_go(number)
         try:
             current = self.store.current()
             if current is None:
                 return
             before = self._served
+            held = [served for served, _ in self._earlier.values()]
+            for served in [*held, *filter(None, [before])]:
+                if served.lease is not None:
+                    served.lease.stay()
             if before is not None and current.number == before.generation.number:
-                if before.lease is not None:
-                    before.lease.stay()
                 return
-            opened = self._open(current)
+            self._served = self._open(current)
             if before is not None:  # some are still turning its pages
                 self._keep(before)
-            self._served = opened
             self.trouble = None
             _log.info("serving generation %d", current.number)
         except (TwinjetIndexError, SQLAlchemyError, OSError) as exc:
@@ -286,11 +294,6 @@ class Resources:
         return render_png(
             cutout, size_px=size_px, stretch=stretch, field_arcsec=field_arcsec
         )
-
-
-def _release(served: Served) -> None:
-    if served.lease is not None:
-        served.lease.release()
 
 
 def _encoder(config: Config) -> Encoder:

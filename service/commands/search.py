@@ -10,7 +10,8 @@ from rich.table import Table
 
 from twinjet.index.errors import EncoderMismatchError
 from twinjet.index.names import parse_position
-from twinjet.index.search import MAX_K, Answer, Options, Searcher
+from twinjet.index.options import MAX_K, Options
+from twinjet.index.search import Answer, Searcher
 from twinjet.model.decode import read_cutout
 from twinjet.service.commands.options import (
     HOME,

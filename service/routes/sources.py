@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from twinjet.index.errors import InvalidQueryError
+from twinjet.index.options import check_cone
 from twinjet.index.resolve import resolve
-from twinjet.index.search import check_cone
 from twinjet.index.source import Source
 from twinjet.model.render import Stretch
 from twinjet.service.dependencies import ResourcesDep, RootDep, ServedDep

@@ -8,7 +8,8 @@ from searchers import COUNT, make, some_vectors
 
 from twinjet.index.diversity import diversified
 from twinjet.index.examples import Examples
-from twinjet.index.search import Answer, Options, Searcher
+from twinjet.index.options import Options
+from twinjet.index.search import Answer, Searcher
 
 VECTORS = some_vectors()
 

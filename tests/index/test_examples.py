@@ -11,8 +11,9 @@ from sklearn.linear_model import LogisticRegression
 
 from twinjet.index.errors import InvalidQueryError, UnknownExamplesError
 from twinjet.index.examples import MAX_EXAMPLES, Examples
+from twinjet.index.options import Options
 from twinjet.index.scorers import LEAST_FOR_RANKER, STRATEGIES
-from twinjet.index.search import Answer, Options, Searcher
+from twinjet.index.search import Answer, Searcher
 
 VECTORS = some_vectors()
 

@@ -16,7 +16,8 @@ from twinjet.index.errors import (
     UnknownSourceError,
 )
 from twinjet.index.generation import open_generation
-from twinjet.index.search import Answer, Options, Searcher
+from twinjet.index.options import Options
+from twinjet.index.search import Answer, Searcher
 from twinjet.index.sky import unit_vectors
 
 VECTORS = some_vectors()
