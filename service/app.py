@@ -20,8 +20,10 @@ from twinjet.service.routes import (
     generations,
     health,
     jobs,
+    lists,
     pages,
     probe,
+    sessions,
     similar,
     sources,
 )
@@ -75,6 +77,7 @@ def create_app(config: Config | None = None) -> FastAPI:
     # Examples before uploads: they have a path in common.
     for module in (
         *(pages, docs, examples, similar, probe, sources, generations, jobs, health),
+        *(sessions, lists),
     ):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")

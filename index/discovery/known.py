@@ -37,7 +37,7 @@ from twinjet.index.schema import (
     SourceRow,
 )
 from twinjet.index.sky import unit_vectors
-from twinjet.index.tables import read_table
+from twinjet.index.table_upload import read_uploaded
 from twinjet.index.vectors.port import Rows
 
 MAX_ENTRIES = 200_000
@@ -73,7 +73,7 @@ class KnownList:
 
 
 def read_entries(file_name: str, data: bytes) -> list[Entry]:
-    """Known sources of a CSV, VOTable, FITS table or Parquet.
+    """Known sources of a CSV or a VOTable, gzipped or not.
 
     Its columns are found under their usual names: an ID, ``ra`` and ``dec``, or all
     three.
@@ -251,7 +251,7 @@ class ListStore:
 
 
 def _entries(path: Path, data: bytes) -> Iterator[Entry]:
-    table = read_table(path, data)
+    table = read_uploaded(path.name, data)
     names = [field.name for field in table.fields]
     places = places_of(table.fields, {}, path, ())
     id_place = places.get("source_id")

@@ -1,5 +1,6 @@
 """Sessions of discovery on both databases."""
 
+import gzip
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -489,3 +490,63 @@ def test_lists_are_read_from_tables() -> None:
 def test_tables_that_are_no_lists_are_refused(data: bytes, message: str) -> None:
     with pytest.raises(KnownListError, match=message):
         read_entries("list.csv", data)
+
+
+VOTABLE = """<?xml version="1.0"?>
+<VOTABLE version="1.3" xmlns="http://www.ivoa.net/xml/VOTable/v1.3"><RESOURCE>
+<TABLE{nrows}><FIELD name="main_id" datatype="char" arraysize="{size}"/>
+<FIELD name="RAJ2000" datatype="double" unit="rad"/>
+<FIELD name="DEJ2000" datatype="double" unit="deg"/>
+<DATA>{data}</DATA></TABLE></RESOURCE></VOTABLE>"""
+ROWS = "<TABLEDATA><TR><TD>J1</TD><TD>1.5</TD><TD>2</TD></TR></TABLEDATA>"
+
+
+def votable(data: str = ROWS, *, nrows: str = "", size: str = "*") -> bytes:
+    return VOTABLE.format(data=data, nrows=nrows, size=size).encode()
+
+
+def test_a_votable_is_read_with_its_units() -> None:
+    for data in (votable(), gzip.compress(votable())):
+        (entry,) = read_entries("a.vot", data)
+        assert entry.source_id == "J1"
+        assert (entry.ra, entry.dec) == pytest.approx((85.9436692696, 2), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            votable('<BINARY><STREAM href="file:///etc/passwd"/></BINARY>'),
+            "refers to another file, which is not fetched",
+        ),
+        (
+            votable('<FITS><STREAM actuate=">" href="http://127.0.0.1/"/></FITS>'),
+            "holds FITS or Parquet",
+        ),
+        (
+            votable('<BINARY><STREAM actuate=">" href="http://a/"/></BINARY>')
+            .decode()
+            .encode("utf-16"),
+            "not UTF-8",
+        ),
+        (votable(nrows=' nrows="100000000000"'), "bytes of memory"),
+        (votable(size="100000x100000"), "bytes of memory"),
+        (
+            votable().replace(
+                b"<VOTABLE", b'<!DOCTYPE V [<!ENTITY a "aaaa">]><VOTABLE', 1
+            ),
+            "declares entities",
+        ),
+        (votable()[:-20], "is damaged"),
+        (gzip.compress(b"id\n" + b"J" * (65 << 20)), "unpacks to more than 67108864"),
+        (gzip.compress(gzip.compress(b"id\nJ1\n")), "is packed twice"),
+        (gzip.compress(b"id\nJ1\n")[:-9], "cannot be read"),
+        (b"SIMPLE  =                    T", "send CSV or VOTable"),
+        (b"PAR1", "send CSV or VOTable"),
+    ],
+)
+def test_tables_that_want_more_than_to_be_read_are_refused(
+    data: bytes, message: str
+) -> None:
+    with pytest.raises(KnownListError, match=message):
+        read_entries("list.xml", data)
