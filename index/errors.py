@@ -19,6 +19,14 @@
     │   ├── FilterError             a filter that cannot be understood
     │   └── RegionError             a part of the sky that is none, or too dear
     ├── LabelsError                 labels that no probe can be fitted to
+    ├── DiscoveryError              a session of discovery, or a list of known sources
+    │   ├── UnknownSessionError
+    │   ├── UnknownListError
+    │   ├── SessionConflictError    somebody else was faster, or the name is taken
+    │   ├── SessionLimitError       more than is kept
+    │   ├── NoExamplesError         nothing to be like in this generation
+    │   ├── NoCandidatesError       all were seen, are known or filtered out
+    │   └── KnownListError          a table that is no list of sources
     ├── NoGenerationError           nothing has been published
     ├── GenerationDamagedError      files are not what was published
     │   └── LostVectorsError        an engine has not all that it was loaded with
@@ -230,6 +238,38 @@ class RegionError(InvalidQueryError):
 
 class LabelsError(TwinjetIndexError):
     """Labels that no probe can be fitted to, or that are not of this index."""
+
+
+class DiscoveryError(TwinjetIndexError):
+    """Something about a session of discovery, or a list of known sources."""
+
+
+class UnknownSessionError(DiscoveryError):
+    """No session of this ID, or no such round of it."""
+
+
+class UnknownListError(DiscoveryError):
+    """No list of this name."""
+
+
+class SessionConflictError(DiscoveryError):
+    """What was to be changed has been changed by somebody else, or a name is taken."""
+
+
+class SessionLimitError(DiscoveryError):
+    """More than a session or a list may hold."""
+
+
+class NoExamplesError(DiscoveryError):
+    """No source that the candidates should be like is in this generation."""
+
+
+class NoCandidatesError(DiscoveryError):
+    """Every source has been seen, is known, or is filtered out."""
+
+
+class KnownListError(DiscoveryError):
+    """A table that is no list of sources."""
 
 
 class NoGenerationError(TwinjetIndexError):

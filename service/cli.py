@@ -23,6 +23,7 @@ COMMANDS = {
     "sources": "sources",
     "search": "search",
     "embed": "search",
+    "session": "session",
     "simulate": "simulate",
     "train": "train",
     "finetune": "finetune",
