@@ -21,9 +21,11 @@ from twinjet.service.routes import (
     generations,
     health,
     jobs,
+    lists,
     outliers,
     pages,
     probe,
+    sessions,
     similar,
     sources,
 )
@@ -79,7 +81,7 @@ def create_app(config: Config | None = None) -> FastAPI:
     # JSON before uploads, where they have a path in common.
     for module in (
         *(pages, docs, examples, batch, similar, probe, sources, generations),
-        *(outliers, jobs, health),
+        *(outliers, jobs, health, sessions, lists),
     ):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")

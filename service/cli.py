@@ -24,6 +24,7 @@ COMMANDS = {
     "search": "search",
     "outliers": "search",
     "embed": "search",
+    "session": "session",
     "simulate": "simulate",
     "train": "train",
     "finetune": "finetune",

@@ -8,13 +8,22 @@ from twinjet.service.tables import MEDIA_TYPES
 
 _SCHEMA = {"$ref": f"#/components/schemas/{Problem.__name__}"}
 
-# `model` brings the schema in; `content` says under which media type it is sent.
-PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {
+
+def _refusal(description: str) -> dict[str, Any]:
+    # `model` brings the schema in; `content` says under which media type it is sent.
+    return {
         "model": Problem,
         "description": description,
         "content": {MEDIA_TYPE: {"schema": _SCHEMA}},
     }
+
+
+CONFLICT_RESPONSE: dict[int | str, dict[str, Any]] = {
+    409: _refusal("Somebody else was faster, or there is no more")
+}
+
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: _refusal(description)
     for status, description in {
         404: "Unknown source or position",
         410: "The generation is no longer kept",
