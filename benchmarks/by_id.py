@@ -67,6 +67,8 @@ class Times:
 
     seen: list[float] = field(default_factory=list)
     parts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    cpu_ms: float = 0.0
+    """Of the server for one answer, which a busy machine does not change much."""
     worst_sum: float = 0.0
     """Largest difference between the total and the sum of the other parts."""
 
@@ -87,9 +89,9 @@ def main() -> None:
         made_s = time.perf_counter() - started
         ra, dec = positions(args.sources)
         load = os.getloadavg()[0]
-        with serving(home) as port:
+        with serving(home) as (port, server):
             rows = [
-                measure(port, question, args, unit_vectors(ra, dec))
+                measure(port, server, question, args, unit_vectors(ra, dec))
                 for question in ("k=10", "k=100", "k=10&exact=true", "k=10&format=csv")
             ]
     text = report(args, rows, made_s, load)
@@ -186,8 +188,8 @@ def name(row: int) -> str:
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[int]:
-    """Serve the home; gives the port when it can answer."""
+def serving(home: Path) -> Iterator[tuple[int, int]]:
+    """Serve the home; gives port and process when it can answer."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = int(listener.getsockname()[1])
@@ -203,7 +205,7 @@ def serving(home: Path) -> Iterator[int]:
             if time.monotonic() > deadline or server.poll() is not None:
                 sys.exit("the server did not become ready within two minutes")
             time.sleep(0.1)
-        yield port
+        yield port, server.pid
     finally:
         server.terminate()
         server.wait(timeout=60)
@@ -219,14 +221,28 @@ def ready(port: int) -> bool:
         return False
 
 
+def cpu_s(process: int) -> float:
+    """Seconds of processors that a process has had (Linux)."""
+    text = Path(f"/proc/{process}/stat").read_text(encoding="ascii")
+    user, system = text.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
 def measure(
-    port: int, question: str, args: argparse.Namespace, places: NDArray[np.float64]
+    port: int,
+    server: int,
+    question: str,
+    args: argparse.Namespace,
+    places: NDArray[np.float64],
 ) -> tuple[str, Times, int]:
     """Ask again and again, each time about another source."""
     client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     rows = np.random.default_rng(10).permutation(args.sources)
     times, twice = Times(), 0
+    began_cpu_s = 0.0
     for number in range(_WARM_UP + args.requests):
+        if number == _WARM_UP:
+            began_cpu_s = cpu_s(server)
         row = int(rows[number % len(rows)])
         url = f"/similar/{quote(name(row), safe='')}?{question}"
         started = time.perf_counter()
@@ -248,6 +264,7 @@ def measure(
         for part, ms in spent.items():
             times.parts[part].append(ms)
         times.parts["outside the server"].append(elapsed - total)
+    times.cpu_ms = 1e3 * (cpu_s(server) - began_cpu_s) / args.requests
     return question, times, twice
 
 
@@ -284,7 +301,7 @@ def report(
         f"`python benchmarks/by_id.py {' '.join(sys.argv[1:])}`"
     )
     titles = (
-        *("question", "median ms", "p99 ms", "its parts, medians in ms"),
+        *("question", "median ms", "p99 ms", "CPU ms", "its parts, medians in ms"),
         *("parts and total differ by, ms", "objects twice"),
     )
     lines = [head, "", f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
@@ -297,7 +314,7 @@ def report(
         checked = "not counted" if "csv" in question else str(twice)
         lines.append(
             f"| by ID, `{question}` | {statistics.median(times.seen):.2f} | {p99:.2f} "
-            f"| {parts} | {times.worst_sum:.3f} | {checked} |"
+            f"| {times.cpu_ms:.2f} | {parts} | {times.worst_sum:.3f} | {checked} |"
         )
     return "\n".join(lines)
 

@@ -12,6 +12,7 @@ from twinjet.index.examples import Examples
 from twinjet.index.names import parse_position
 from twinjet.index.options import MAX_K, MAX_OFFSET, Options
 from twinjet.index.outliers import outliers as find_outliers
+from twinjet.index.region_text import parse_region
 from twinjet.index.scorers import STRATEGIES, Strategy
 from twinjet.index.search import Answer, Searcher
 from twinjet.model.decode import read_cutout
@@ -39,6 +40,7 @@ _OFFSET = click.option(
 _WHERE = click.option(
     "--where", help="Filter on columns, as 'angular_size_arcsec > 30'."
 )
+_REGION = click.option("--region", help="Part of the sky, as 'circle 180 2.5 0.5'.")
 _EXCLUDE = click.option("--exclude", multiple=True, metavar="ID", help="Leave out.")
 _DUPLICATES = click.option(
     "--keep-duplicates", is_flag=True, help="Keep an object catalogued twice."
@@ -81,6 +83,7 @@ _DUPLICATES = click.option(
     help="How far from a position its source may be, arcsec.",
 )
 @_WHERE
+@_REGION
 @click.option("--min-similarity", type=click.FloatRange(-1, 1), help="Least cosine.")
 @click.option(
     "--diversity",
@@ -156,6 +159,7 @@ def search(
 @_K
 @_OFFSET
 @_WHERE
+@_REGION
 @click.option("--least", is_flag=True, help="The least isolated first.")
 @_EXCLUDE
 @_DUPLICATES
@@ -199,10 +203,13 @@ def embed(
         click.echo(json.dumps(line))
 
 
-def _options(config: Config, **chosen: Any) -> Options:
+def _options(config: Config, *, region: str | None, **chosen: Any) -> Options:
     """Options of a search, as they were given."""
-    radius_arcsec = config.duplicate_radius_arcsec
-    return Options(duplicate_radius_arcsec=radius_arcsec, **chosen)
+    return Options(
+        duplicate_radius_arcsec=config.duplicate_radius_arcsec,
+        region=None if region is None else parse_region(region),
+        **chosen,
+    )
 
 
 def _of_file(

@@ -40,6 +40,7 @@ def ids(body: dict[str, Any], member: str = "neighbours") -> list[str]:
         (("--min-similarity", 0.2), "min_similarity=0.2"),
         (("--diversity", 0.5), "diversity=0.5"),
         (("--where", "redshift > 0.3"), "where=redshift>0.3"),
+        (("--region", "circle 351 -19 2"), "region=circle 351 -19 2"),
         (
             ("--exclude", "T100+009", "--exclude", "T100+011"),
             "exclude=T100%2B009&exclude=T100%2B011",
