@@ -1,6 +1,7 @@
 """FAISS's lists: how many are looked into is measured, whatever the vectors are."""
 
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -22,7 +23,7 @@ def vectors_about(centres: int, spread: float, *, count: int = 4000) -> F32:
 
 
 def probes_of(path: Path) -> int:
-    index = faiss.downcast_index(faiss.read_index(str(path)))
+    index: Any = faiss.downcast_index(faiss.read_index(str(path)))
     probes: int = index.nprobe
     return probes
 
