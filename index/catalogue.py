@@ -148,23 +148,12 @@ def places_of(
     path: Path,
     needed: Sequence[str],
 ) -> dict[str, int]:
-    """Index of the column for each word of ours.
-
-    Parameters
-    ----------
-    fields
-        Columns of a table.
-    mapping
-        Column for a word, where it has none of the usual names.
-    path
-        For the messages.
-    needed
-        Words that must have one.
+    """Index of the column for each word of ours that a table has.
 
     Raises
     ------
     CatalogueColumnError
-        A needed word has no column, or a mapped column is not there.
+        One that is needed has no column, or a mapped column is not there.
     """
     unknown = sorted(set(mapping) - set(ALIASES))
     if unknown:
@@ -288,12 +277,7 @@ def angle_of(value: Any, word: str, unit: str | None) -> float:
     Raises
     ------
     ValueError
-        It is none, or not on the sky.
-
-    Examples
-    --------
-    >>> round(angle_of("12:00:00", "ra", None), 9)
-    180.0
+        It is empty, no angle, or not on the sky.
     """
     if value is None or (isinstance(value, str) and value.strip().lower() in EMPTY):
         msg = f"{word} is missing"
@@ -320,7 +304,7 @@ def angle_of(value: Any, word: str, unit: str | None) -> float:
 
 
 def text_of(values: Sequence[Any], place: int | None) -> str | None:
-    """Text of a cell without blanks at its ends; None where there is none."""
+    """A cell as text; None where it is empty or there is no such column."""
     if place is None or place >= len(values) or values[place] is None:
         return None
     text = str(values[place]).strip()

@@ -14,6 +14,7 @@
     │   └── GenerationGoneError     it was there and is no longer kept
     ├── UnknownEncoderError
     ├── NoSourceAtPositionError
+    ├── NotCalibratedError          a generation made before isolation was measured
     ├── InvalidQueryError           a parameter out of bounds
     │   └── FilterError             a filter that cannot be understood
     ├── LabelsError                 labels that no probe can be fitted to
@@ -163,6 +164,18 @@ class NoSourceAtPositionError(TwinjetIndexError):
             f"Dec {dec:+.5f}; try a larger radius_arcsec",
             parameter="radius_arcsec",
             actual=radius_arcsec,
+        )
+
+
+class NotCalibratedError(TwinjetIndexError):
+    """A generation whose isolation was not measured."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"generation {number} does not know how isolated its sources are: it has "
+            "one source, or was made by an earlier version; index again with --force",
+            parameter="generation",
+            actual=number,
         )
 
 

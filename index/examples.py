@@ -8,7 +8,14 @@ import numpy as np
 
 from twinjet.index.errors import InvalidQueryError, UnknownExamplesError
 from twinjet.index.generation import OpenGeneration
-from twinjet.index.scorers import STRATEGIES, Scorer, Strategy, context_of, scorer_of
+from twinjet.index.scorers import (
+    STRATEGIES,
+    Scorer,
+    Strategy,
+    context_of,
+    scorer_of,
+    shifted_by,
+)
 from twinjet.index.store import SourceStore
 from twinjet.index.vectors.port import Vectors
 
@@ -31,7 +38,8 @@ class Examples:
     like, unlike
         Examples and counter-examples; with unlikes alone the least similar are sought.
     pairs
-        Of a positive and a negative example each, instead of both lists.
+        Of a positive and a negative example each. Alone they say what to be nearer to;
+        beside likes, how what is sought differs from these.
     strategy
         How likes and unlikes are combined: see `twinjet.index.scorers`.
     """
@@ -85,7 +93,11 @@ def resolve_examples(
     if sides:
         pairs = {(p[0], n[0]): (p[1], n[1]) for p, n in sides}
         positives, negatives = zip(*pairs.values(), strict=True)
-        scorer = context_of(np.stack(positives), np.stack(negatives))
+        both = np.stack(positives), np.stack(negatives)
+        if likes:
+            scorer = shifted_by(np.stack([*likes.values()]), *both)
+        else:
+            scorer = context_of(*both)
     else:
         none = np.empty((0, generation.manifest.dimension), np.float32)
         scorer = scorer_of(
@@ -101,9 +113,9 @@ def _lists(examples: Examples) -> dict[str, Sequence[Example]]:
     if examples.strategy not in STRATEGIES:
         msg = f"strategy is one of {', '.join(STRATEGIES)}; not {examples.strategy!r}"
         raise InvalidQueryError(msg, parameter="strategy", actual=examples.strategy)
-    if examples.pairs and (examples.like or examples.unlike):
-        msg = "pairs stand alone: give them, or like and unlike"
-        raise InvalidQueryError(msg, parameter="pairs", actual=len(examples.pairs))
+    if examples.pairs and examples.unlike:
+        msg = "pairs have counter-examples of their own: leave unlike out"
+        raise InvalidQueryError(msg, parameter="unlike", actual=len(examples.unlike))
     if examples.pairs and examples.strategy != "mean":
         msg = f"pairs have a strategy of their own; leave {examples.strategy!r} out"
         raise InvalidQueryError(msg, parameter="strategy", actual=examples.strategy)

@@ -7,6 +7,10 @@ from twinjet.index.errors import InvalidQueryError
 
 MAX_K = 1000
 
+# Two beams of FIRST. RGZ catalogues one object several times within 5 arcsec; two
+# objects cannot be told apart within one beam.
+OBJECT_RADIUS_ARCSEC = 10.0
+
 # Paging goes no deeper: people stop looking long before.
 MAX_OFFSET = 10_000
 
@@ -47,9 +51,7 @@ class Options:
     min_similarity: float | None = None
     exclude: Sequence[str] = ()
     keep_duplicates: bool = False
-    # Two beams of FIRST. RGZ catalogues one object several times within 5 arcsec;
-    # two objects cannot be told apart within one beam.
-    duplicate_radius_arcsec: float = 10.0
+    duplicate_radius_arcsec: float = OBJECT_RADIUS_ARCSEC
     where: str | None = None
     region: tuple[float, float, float] | None = None
     exact: bool = False

@@ -5,7 +5,7 @@ pages join without a gap or a repetition.
 """
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,9 @@ from twinjet.index.vectors.port import Rows, VectorIndex, Vectors, best
 
 # Vectors that are scored at a time: of 512 dimensions 16 MB.
 BLOCK_ROWS = 8192
+
+# Scores that are kept of several directions at a time.
+_SCAN_BYTES = 128 * 2**20
 
 # The first look into an index that is not exact; each further one is twice as deep.
 _FIRST_LOOK = 64
@@ -35,6 +38,10 @@ class Ranked:
     def at(self, places: NDArray[np.int64]) -> "Ranked":
         """Some of them, in another order."""
         return Ranked(self.rows[places], self.similarities[places], self.scores[places])
+
+    def page(self, offset: int, count: int) -> "Ranked":
+        """So many of them from a place on."""
+        return self.at(np.arange(len(self.rows))[offset : offset + count])
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,29 @@ class Look(Protocol):
         """Look so deep."""
 
 
-class Scan:
+class Scored:
+    """A look at scores that are all there; those of ``-inf`` are left out.
+
+    Parameters
+    ----------
+    scores
+        Shape (n,), float32.
+    rows
+        Shape (n,), ascending.
+    """
+
+    def __init__(self, scores: Vectors, rows: Rows) -> None:
+        allowed = scores > -np.inf
+        whole = bool(allowed.all())  # as it nearly always is: nothing is copied
+        self._scores = scores if whole else scores[allowed]
+        self._rows = rows if whole else rows[allowed]
+
+    def __call__(self, depth: int, /) -> tuple[Vectors, Rows]:
+        """The best, ties in ascending order of row."""
+        return best(self._scores, self._rows, depth)
+
+
+class Scan(Scored):
     """A look at every vector, in blocks; a score for each is kept in between.
 
     Parameters
@@ -85,12 +114,36 @@ class Scan:
             for start in range(0, len(rows), BLOCK_ROWS)
         ]
         scores = np.concatenate([np.empty(0, np.float32), *parts], dtype=np.float32)
-        allowed = np.flatnonzero(scores > -np.inf)
-        self._scores, self._rows = scores[allowed], rows[allowed]
+        super().__init__(scores, rows)
 
-    def __call__(self, depth: int, /) -> tuple[Vectors, Rows]:
-        """The best, ties in ascending order of row."""
-        return best(self._scores, self._rows, depth)
+
+def scans(
+    index: VectorIndex, directions: Vectors, among: Rows | None = None
+) -> Iterator[Scored]:
+    """A look at every vector for each of many directions, some of them at a time.
+
+    What is read is scored for all of these; the scores differ from those of one
+    direction alone by the rounding of float32.
+
+    Parameters
+    ----------
+    index
+        Whose vectors.
+    directions
+        Shape (q, D), float32.
+    among
+        Only these rows; all when None.
+    """
+    rows = np.arange(len(index)) if among is None else among
+    together = max(1, _SCAN_BYTES // max(1, 4 * len(rows)))
+    for first in range(0, len(directions), together):
+        some = directions[first : first + together]
+        scores = np.empty((len(some), len(rows)), np.float32)
+        for start in range(0, len(rows), BLOCK_ROWS):
+            part = slice(start, start + BLOCK_ROWS)
+            scores[:, part] = some @ index.vectors(rows[part]).T
+        for row in scores:
+            yield Scored(row, rows)
 
 
 class IndexLook:

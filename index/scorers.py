@@ -216,6 +216,40 @@ def context_of(positives: Vectors, negatives: Vectors) -> Scorer:
     return Scorer(positives, score)
 
 
+def shifted_by(likes: Vectors, positives: Vectors, negatives: Vectors) -> Scorer:
+    """Like these, but as the positives differ from the negatives: (m, D) each.
+
+    By cosine to the mean of the likes moved by the mean difference of the pairs.
+
+    Raises
+    ------
+    InvalidQueryError
+        Nothing is left of the sum.
+
+    Notes
+    -----
+    The vector offset of Mikolov, Yih & Zweig 2013 (NAACL-HLT, 746):
+    ``q = mean(likes) + mean(positives - negatives)``, brought to unit norm. It finds
+    something where a difference means the same all over the embedding, which is for
+    the caller to try and not for us to promise.
+
+    Examples
+    --------
+    >>> a, b, c = np.eye(3, dtype=np.float32)
+    >>> shifted_by(a[None], b[None], c[None]).direction.round(3)
+    array([ 0.577,  0.577, -0.577], dtype=float32)
+    """
+    moved = _mean(likes) + _mean(positives) - _mean(negatives)
+    length = float(np.linalg.norm(moved))
+    if length < _LEAST_LENGTH:
+        msg = "likes and pairs cancel each other: nothing is left of their sum"
+        raise InvalidQueryError(
+            msg, parameter="pairs", limit=_LEAST_LENGTH, actual=length
+        )
+    direction = (moved / length).astype(np.float32)
+    return Scorer(likes, lambda x: x @ direction, direction=direction)
+
+
 def _mean(vectors: Vectors) -> NDArray[np.float64]:
     """Mean of (n, D), zero for none."""
     total = vectors.sum(axis=0, dtype=np.float64)

@@ -28,6 +28,9 @@ class Neighbour:
     """Cosine, -1 to 1; larger is closer. Of examples, to the one it is most like."""
     percentile: float | None
     """Percentage of random pairs of the generation that are less similar."""
+    expected_by_chance: float | None
+    """How many of the sources searched would be at least so similar to one drawn at
+    random; of several examples an upper bound; None without a calibration."""
     source: Source
     score: float | None = None
     """What the ranking is by, where that is not the similarity; larger is earlier."""
@@ -44,6 +47,8 @@ class Answer:
     """Whether there are further neighbours."""
     exact: bool
     """Whether every vector that could match was compared."""
+    searched: int
+    """Sources that passed the filters, without those that were asked for."""
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
@@ -60,7 +65,7 @@ class Searcher:
 
     def __init__(self, generation: OpenGeneration, store: SourceStore) -> None:
         self.generation = generation
-        self._store = store
+        self.store = store
         self._number = generation.manifest.number
 
     def similar_to_source(self, source_id: str, options: Options) -> Answer:
@@ -74,8 +79,9 @@ class Searcher:
             An option is out of bounds.
         """
         check_options(options)
-        row, source = self._store.row_of(self._number, source_id)
-        return self._similar_to_row(row, source, options)
+        started = time.perf_counter()
+        row, source = self.store.row_of(self._number, source_id)
+        return self._similar_to_row(row, source, options, started=started)
 
     def similar_to_position(
         self, ra: float, dec: float, radius_arcsec: float, options: Options
@@ -91,11 +97,12 @@ class Searcher:
         """
         check_options(options)
         check_cone(ra, dec, radius_arcsec)
-        found = self._store.cone(self._number, ra, dec, radius_arcsec, limit=1)
+        started = time.perf_counter()
+        found = self.store.cone(self._number, ra, dec, radius_arcsec, limit=1)
         if not found:
             raise NoSourceAtPositionError(ra, dec, radius_arcsec)
         row, source, _ = found[0]
-        return self._similar_to_row(row, source, options)
+        return self._similar_to_row(row, source, options, started=started)
 
     def similar_to_vector(self, vector: Vectors, options: Options) -> Answer:
         """Neighbours of an embedding.
@@ -121,7 +128,7 @@ class Searcher:
             raise InvalidQueryError(
                 msg, parameter="vector", limit=dimension, actual=len(vector)
             )
-        return self._similar(vector, options)
+        return self._similar(vector, options, started=time.perf_counter())
 
     def similar_to_examples(self, examples: Examples, options: Options) -> Answer:
         """What is like some examples and unlike others, none of which is among it.
@@ -138,15 +145,18 @@ class Searcher:
             msg = "of examples the least similar are those of unlike without like"
             raise InvalidQueryError(msg, parameter="order", actual="least")
         started = time.perf_counter()
-        resolved = resolve_examples(examples, self.generation, self._store)
-        looked_up = 1e3 * (time.perf_counter() - started)
-        answer = self._search(resolved.scorer, options, query_rows=resolved.rows)
-        answer.timings_ms["metadata"] += looked_up
-        return answer
+        resolved = resolve_examples(examples, self.generation, self.store)
+        return self._search(
+            resolved.scorer, options, query_rows=resolved.rows, started=started
+        )
 
-    def _similar_to_row(self, row: int, source: Source, options: Options) -> Answer:
+    def _similar_to_row(
+        self, row: int, source: Source, options: Options, *, started: float
+    ) -> Answer:
         vector = self.generation.index.vectors(np.array([row]))[0]
-        return self._similar(vector, options, query=source, query_rows=[row])
+        return self._similar(
+            vector, options, query=source, query_rows=[row], started=started
+        )
 
     def _similar(
         self,
@@ -155,9 +165,12 @@ class Searcher:
         *,
         query: Source | None = None,
         query_rows: Collection[int] = (),
+        started: float,
     ) -> Answer:
         scorer = farthest_from(vector) if options.least else nearest_to(vector)
-        return self._search(scorer, options, query=query, query_rows=query_rows)
+        return self._search(
+            scorer, options, query=query, query_rows=query_rows, started=started
+        )
 
     def _search(
         self,
@@ -166,8 +179,8 @@ class Searcher:
         *,
         query: Source | None = None,
         query_rows: Collection[int] = (),
+        started: float,
     ) -> Answer:
-        started = time.perf_counter()
         among = self.among(options)
         rules = self.rules(options, query_rows)
         looked_up = time.perf_counter()
@@ -175,18 +188,23 @@ class Searcher:
         look, exact = look_of(generation.index, scorer, among, exact=options.exact)
         found = self.ranked(look, scorer, rules, options)
         searched = time.perf_counter()
-        page = slice(options.offset, options.offset + options.k)
-        sources = self._store.sources_by_row(self._number, found.rows[page].tolist())
-        neighbours = self.neighbours(found, scorer, sources, first=options.offset)
+        page = found.page(options.offset, options.k)
+        sources = self.store.sources_by_row(self._number, page.rows.tolist())
+        compared = self.searched(among, query_rows)
+        neighbours = self.neighbours(
+            page, scorer, sources, offset=options.offset, searched=compared
+        )
         joined = time.perf_counter()
         return Answer(
             neighbours=neighbours,
             query=query,
-            more=len(found.rows) > page.stop,
+            more=len(found.rows) > options.offset + options.k,
             exact=exact,
+            searched=compared,
             timings_ms={
+                "lookup": 1e3 * (looked_up - started),
                 "search": 1e3 * (searched - looked_up),
-                "metadata": 1e3 * (joined - searched + looked_up - started),
+                "metadata": 1e3 * (joined - searched),
             },
         )
 
@@ -208,25 +226,30 @@ class Searcher:
         return found
 
     def neighbours(
-        self, found: Ranked, scorer: Scorer, sources: Sequence[Source], *, first: int
+        self,
+        page: Ranked,
+        scorer: Scorer,
+        sources: Sequence[Source],
+        *,
+        offset: int,
+        searched: int,
     ) -> list[Neighbour]:
-        """Neighbours from a place of a ranking on, whose sources these are."""
-        page = slice(first, first + len(sources))
+        """Neighbours of a page of a ranking, whose sources these are."""
         columns = zip(
-            found.similarities[page].tolist(),
-            found.scores[page].tolist(),
-            sources,
-            strict=True,
+            page.similarities.tolist(), page.scores.tolist(), sources, strict=True
         )
         return [
             Neighbour(
                 rank=rank_,
                 similarity=similarity,
                 percentile=self.generation.percentile(similarity),
+                expected_by_chance=self.generation.expected_by_chance(
+                    similarity, searched, references=len(scorer.references)
+                ),
                 source=source,
                 score=score if scorer.named else None,
             )
-            for rank_, (similarity, score, source) in enumerate(columns, first + 1)
+            for rank_, (similarity, score, source) in enumerate(columns, offset + 1)
         ]
 
     def _diversified(self, found: Ranked, wanted: int, diversity: float) -> Ranked:
@@ -244,14 +267,20 @@ class Searcher:
         """Rows that the filters let through; None for all."""
         if options.where is None and options.region is None:
             return None
-        return self._store.select_rows(
+        return self.store.select_rows(
             self._number, where=options.where, region=options.region
         )
+
+    def searched(self, among: Rows | None, query_rows: Collection[int]) -> int:
+        """How many sources a search looks at, without those that were asked for."""
+        if among is None:
+            return self.generation.manifest.count - len(query_rows)
+        return len(among) - int(np.isin(list(query_rows), among).sum())
 
     def rules(self, options: Options, query_rows: Collection[int]) -> Rules:
         """What may be in the answer to a query, whose own rows may not."""
         # A list of IDs to leave out may know more than this generation has.
-        known = self._store.rows_named(self._number, options.exclude)
+        known = self.store.rows_named(self._number, options.exclude)
         return Rules(
             excluded={*query_rows, *known.values()},
             min_similarity=options.min_similarity,

@@ -1,67 +1,168 @@
 """Answers of searches on the wire."""
 
-from typing import Any
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
 
-from fastapi import Request
+from fastapi import Depends, Request, Response
+from pydantic import BaseModel
 
+from twinjet.index.batch import BatchAnswer, Result
 from twinjet.index.options import MAX_OFFSET
-from twinjet.index.search import Answer
+from twinjet.index.outliers import Outlier, OutliersAnswer, calibration_of
+from twinjet.index.search import Answer, Neighbour
 from twinjet.index.source import Source
+from twinjet.service.content import JSON
+from twinjet.service.dependencies import PinnedDep, RootDep
+from twinjet.service.errors import described
 from twinjet.service.paging import next_page
 from twinjet.service.resources import Served
 from twinjet.service.schemas import (
     GenerationOut,
+    IsolationOut,
     Links,
     NeighbourOut,
     QueryOut,
     SimilarOut,
     SourceOut,
 )
+from twinjet.service.schemas_batch import (
+    BatchOut,
+    BatchQueryOut,
+    ResultOut,
+    RowProblem,
+)
+from twinjet.service.schemas_outliers import CalibrationOut, OutlierOut, OutliersOut
+from twinjet.service.timings import note
 
 
-def similar_out(
-    request: Request, served: Served, root: str, answer: Answer, query: QueryOut
-) -> SimilarOut:
-    """An answer with links, and the address of the next page."""
-    return SimilarOut(
-        query=query,
-        generation=GenerationOut.of(served.manifest, exact=answer.exact),
-        neighbours=[
+@dataclass(frozen=True)
+class Asking:
+    """A request for an answer of one generation, and how it shall look."""
+
+    request: Request
+    served: Served
+    root: str
+
+    def similar(self, answer: Answer, query: QueryOut) -> Response:
+        """Neighbours with links, and the address of the next page."""
+        began = time.perf_counter()
+        out = SimilarOut(
+            query=query,
+            generation=GenerationOut.of(
+                self.served.manifest, exact=answer.exact, searched=answer.searched
+            ),
+            neighbours=self._neighbours(answer.neighbours),
+            next=self._next_page(answer.neighbours, more=answer.more),
+        )
+        note(self.request, answer.timings_ms)
+        return self._reply(out, out.generation, began)
+
+    def batch(self, answer: BatchAnswer, radius_arcsec: float) -> Response:
+        """What came of each row."""
+        began = time.perf_counter()
+        out = BatchOut(
+            query=BatchQueryOut(rows=len(answer.results), radius_arcsec=radius_arcsec),
+            generation=GenerationOut.of(self.served.manifest, exact=answer.exact),
+            failed=sum(result.error is not None for result in answer.results),
+            results=[self._result(result) for result in answer.results],
+        )
+        note(self.request, answer.timings_ms)
+        return self._reply(out, out.generation, began)
+
+    def outliers(self, answer: OutliersAnswer) -> Response:
+        """Isolated sources, and the address of the next page."""
+        began = time.perf_counter()
+        calibration = calibration_of(self.served.searcher)
+        out = OutliersOut(
+            generation=GenerationOut.of(
+                self.served.manifest,
+                exact=not calibration.info.sampled,
+                searched=answer.searched,
+            ),
+            calibration=CalibrationOut.of(calibration.info),
+            outliers=[
+                OutlierOut(
+                    rank=one.rank,
+                    isolation=IsolationOut.of(one.isolation),
+                    **self.known_source(one.source),
+                )
+                for one in answer.outliers
+            ],
+            next=self._next_page(answer.outliers, more=answer.more),
+        )
+        note(self.request, answer.timings_ms)
+        return self._reply(out, out.generation, began)
+
+    def known_source(self, source: Source | None) -> dict[str, Any]:
+        """Members of the query for a catalogued source."""
+        if source is None:
+            return {}
+        cutout = self.served.has_cutout(source)
+        return {
+            "source": SourceOut.of(source),
+            "links": Links.of(source, self.root, cutout=cutout),
+            "field_arcsec": self.served.field_of(source),
+        }
+
+    def _neighbours(self, neighbours: Sequence[Neighbour]) -> list[NeighbourOut]:
+        return [
             NeighbourOut.of(
                 neighbour,
-                root,
-                served.field_of(neighbour.source),
-                cutout=served.has_cutout(neighbour.source),
+                self.root,
+                self.served.field_of(neighbour.source),
+                cutout=self.served.has_cutout(neighbour.source),
             )
-            for neighbour in answer.neighbours
-        ],
-        next=_next_page(request, served, root, answer),
-        timings_ms={name: round(ms, 3) for name, ms in answer.timings_ms.items()},
-    )
+            for neighbour in neighbours
+        ]
+
+    def _result(self, result: Result) -> ResultOut:
+        if result.error is not None:
+            problem = RowProblem(**described(result.error))
+            return ResultOut.of(result.asked, problem=problem)
+        return ResultOut.of(
+            result.asked,
+            **self.known_source(result.source),
+            neighbours=self._neighbours(result.neighbours),
+        )
+
+    def _next_page(
+        self, page: Sequence[Neighbour | Outlier], *, more: bool
+    ) -> str | None:
+        """The same question to the same generation, further down."""
+        if not more or not page or page[-1].rank > MAX_OFFSET:
+            return None
+        return next_page(
+            self.request,
+            self.root,
+            generation=str(self.served.manifest.number),
+            offset=str(page[-1].rank),
+        )
+
+    def _reply(
+        self, out: BaseModel, generation: GenerationOut, began: float
+    ) -> Response:
+        body = out.model_dump_json()
+        note(self.request, {"answer": 1e3 * (time.perf_counter() - began)})
+        return Response(body, media_type=JSON, headers=provenance(generation))
 
 
-def known_source(source: Source | None, served: Served, root: str) -> dict[str, Any]:
-    """Members of the query for a catalogued source."""
-    if source is None:
-        return {}
-    return {
-        "source": SourceOut.of(source),
-        "links": Links.of(source, root, cutout=served.has_cutout(source)),
-        "field_arcsec": served.field_of(source),
+def provenance(generation: GenerationOut) -> dict[str, str]:
+    """Headers that say where an answer came from, whatever its body is."""
+    headers = {
+        "Twinjet-Generation": str(generation.number),
+        "Twinjet-Encoder": generation.encoder,
+        "Twinjet-Catalogue": generation.catalogue_digest,
     }
+    if generation.exact is not None:
+        headers["Twinjet-Exact"] = "true" if generation.exact else "false"
+    return headers
 
 
-def _next_page(
-    request: Request, served: Served, root: str, answer: Answer
-) -> str | None:
-    """The same question to the same generation, further down."""
-    if not answer.more or not answer.neighbours:
-        return None
-    if answer.neighbours[-1].rank > MAX_OFFSET:
-        return None
-    return next_page(
-        request,
-        root,
-        generation=str(served.manifest.number),
-        offset=str(answer.neighbours[-1].rank),
-    )
+def asking(request: Request, served: PinnedDep, root: RootDep) -> Asking:
+    """What is needed to answer."""
+    return Asking(request, served, root)
+
+
+AskingDep = Annotated[Asking, Depends(asking)]

@@ -12,6 +12,24 @@ from twinjet.service.resources import Resources, Served
 _MAX_WHERE = 2000
 _MAX_EXCLUDED = 1000
 
+ExcludeParam = Annotated[
+    list[str] | None, Query(max_length=_MAX_EXCLUDED, description="IDs to leave out")
+]
+DuplicatesParam = Annotated[
+    str,
+    Query(
+        pattern="^(keep|drop)$",
+        description="The same object catalogued twice: keep or drop",
+    ),
+]
+WhereParam = Annotated[
+    str | None,
+    Query(
+        max_length=_MAX_WHERE,
+        description="Filter on columns, as `angular_size_arcsec > 30`",
+    ),
+]
+
 
 def resources(request: Request) -> Resources:
     """What the service holds open."""
@@ -94,24 +112,9 @@ def options(
             description="Leave out what is less similar",
         ),
     ] = None,
-    exclude: Annotated[
-        list[str] | None,
-        Query(max_length=_MAX_EXCLUDED, description="IDs to leave out"),
-    ] = None,
-    duplicates: Annotated[
-        str,
-        Query(
-            pattern="^(keep|drop)$",
-            description="The same object catalogued twice: keep or drop",
-        ),
-    ] = "drop",
-    where: Annotated[
-        str | None,
-        Query(
-            max_length=_MAX_WHERE,
-            description="Filter on columns, as `angular_size_arcsec > 30`",
-        ),
-    ] = None,
+    exclude: ExcludeParam = None,
+    duplicates: DuplicatesParam = "drop",
+    where: WhereParam = None,
     region: Annotated[tuple[float, float, float] | None, Depends(region)],
     exact: Annotated[bool, Query(description="Compare with every vector")] = False,
     order: Annotated[

@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from twinjet.index import errors as index_errors
+from twinjet.index.errors import TwinjetIndexError
 from twinjet.model import errors as model_errors
 from twinjet.service.content import JSON, media_type
 
@@ -35,6 +36,7 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     model_errors.NoUsablePixelsError: (422, "no-usable-pixels"),
     index_errors.UnknownSourceError: (404, "unknown-source"),
     index_errors.UnknownExamplesError: (404, "unknown-source"),
+    index_errors.NotCalibratedError: (404, "not-calibrated"),
     index_errors.NoSourceAtPositionError: (404, "no-source-at-position"),
     index_errors.GenerationGoneError: (410, "generation-gone"),
     index_errors.UnknownGenerationError: (404, "unknown-generation"),
@@ -42,6 +44,7 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     index_errors.CutoutUnavailableError: (404, "cutout-unavailable"),
     index_errors.FilterError: (422, "invalid-filter"),
     index_errors.InvalidQueryError: (422, "invalid-parameter"),
+    index_errors.CatalogueError: (422, "unusable-table"),
     index_errors.LabelsError: (422, "unusable-labels"),
     index_errors.UnknownSessionError: (404, "unknown-session"),
     index_errors.UnknownListError: (404, "unknown-list"),
@@ -96,16 +99,44 @@ def problem(
     **members: str | float | None,
 ) -> JSONResponse:
     """A problem document; members without a value are left out."""
+    body = _members(status, name, detail, **members)
+    body["request_id"] = request_id(request)
+    headers = {"Retry-After": "5"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
+
+
+def described(exc: TwinjetIndexError) -> dict[str, Any]:
+    """Members of the problem document of an error, for a row of a batch.
+
+    Raises
+    ------
+    LookupError
+        It is not in the table: nobody has foreseen it.
+    """
+    found = lookup(type(exc))
+    if found is None:
+        raise LookupError(type(exc).__name__) from exc
+    status, name = found
+    return _members(
+        status,
+        name,
+        str(exc),
+        parameter=exc.parameter,
+        limit=exc.limit,
+        actual=exc.actual,
+    )
+
+
+def _members(
+    status: int, name: str, detail: str, **members: str | float | None
+) -> dict[str, Any]:
     body: dict[str, Any] = {
         "type": f"/problems/{name}",
         "title": name.replace("-", " ").capitalize(),
         "status": status,
         "detail": detail,
     }
-    body |= {key: value for key, value in members.items() if value is not None}
-    body["request_id"] = request_id(request)
-    headers = {"Retry-After": "5"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
-    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
+    return body | {key: value for key, value in members.items() if value is not None}
 
 
 def request_id(request: Request) -> str:

@@ -47,8 +47,9 @@ class ExamplesIn(BaseModel):
         list[Annotated[list[ExampleIn], Field(min_length=2, max_length=2)]],
         Field(
             max_length=MAX_EXAMPLES // 2,
-            description="[positive, negative] each, instead of like and unlike: "
-            "sources that are nearer to the positive than to the negative",
+            description="[positive, negative] each. Alone: sources that are nearer to "
+            "the positive than to the negative. With like: like these, but as the "
+            "positives differ from the negatives",
         ),
     ] = []
     strategy: Annotated[

@@ -1,10 +1,10 @@
 """Neighbours of several examples: the JSON side of ``POST /similar``."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Response
 
-from twinjet.service.answers import similar_out
+from twinjet.service.answers import AskingDep
 from twinjet.service.content import JSON, JsonRoute
-from twinjet.service.dependencies import OptionsDep, PinnedDep, RootDep
+from twinjet.service.dependencies import OptionsDep
 from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.schemas import QueryOut, SimilarOut
 from twinjet.service.schemas_examples import ExamplesIn, ExamplesOut
@@ -18,15 +18,13 @@ EXAMPLES_BODY = {JSON: {"schema": ExamplesIn.model_json_schema()}}
 @router.post(
     "/similar",
     summary="Neighbours of examples",
+    response_model=SimilarOut,
     include_in_schema=False,
 )
 def similar_to_examples(
-    request: Request,
-    served: PinnedDep,
-    root: RootDep,
-    options: OptionsDep,
-    examples: ExamplesIn,
-) -> SimilarOut:
-    answer = served.searcher.similar_to_examples(examples.examples(), options)
+    asking: AskingDep, options: OptionsDep, examples: ExamplesIn
+) -> Response:
+    searcher = asking.served.searcher
+    answer = searcher.similar_to_examples(examples.examples(), options)
     query = QueryOut(kind="examples", examples=ExamplesOut.of(examples))
-    return similar_out(request, served, root, answer, query)
+    return asking.similar(answer, query)

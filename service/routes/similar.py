@@ -5,16 +5,17 @@ import base64
 import math
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, File, Query, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Query, Request, Response, UploadFile
 
 from twinjet.model.render import render_input
-from twinjet.service.answers import known_source, similar_out
+from twinjet.service.answers import AskingDep
 from twinjet.service.content import form_only
-from twinjet.service.dependencies import OptionsDep, PinnedDep, ResourcesDep, RootDep
+from twinjet.service.dependencies import OptionsDep, ResourcesDep
 from twinjet.service.inference import Embedded
 from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.routes.examples import EXAMPLES_BODY
 from twinjet.service.schemas import EmbeddingOut, QueryOut, SimilarOut
+from twinjet.service.timings import note
 from twinjet.service.uploads import file_bytes
 
 router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES)
@@ -41,24 +42,26 @@ _Invariant = Annotated[
 ]
 
 
-@router.get("/similar/{source_id:path}", summary="Neighbours of a catalogued source")
+@router.get(
+    "/similar/{source_id:path}",
+    summary="Neighbours of a catalogued source",
+    response_model=SimilarOut,
+)
 def similar_to_source(
-    source_id: str,
-    request: Request,
-    served: PinnedDep,
-    root: RootDep,
-    options: OptionsDep,
-) -> SimilarOut:
-    answer = served.searcher.similar_to_source(source_id, options)
-    query = QueryOut(kind="source", **known_source(answer.query, served, root))
-    return similar_out(request, served, root, answer, query)
+    source_id: str, asking: AskingDep, options: OptionsDep
+) -> Response:
+    answer = asking.served.searcher.similar_to_source(source_id, options)
+    query = QueryOut(kind="source", **asking.known_source(answer.query))
+    return asking.similar(answer, query)
 
 
-@router.get("/similar", summary="Neighbours of the source nearest to a position")
+@router.get(
+    "/similar",
+    summary="Neighbours of the source nearest to a position",
+    response_model=SimilarOut,
+)
 def similar_to_position(
-    request: Request,
-    served: PinnedDep,
-    root: RootDep,
+    asking: AskingDep,
     options: OptionsDep,
     *,
     ra: Annotated[
@@ -70,37 +73,37 @@ def similar_to_position(
     radius_arcsec: Annotated[
         float, Query(ge=0, le=3600, allow_inf_nan=False, description="How far to look")
     ] = 30.0,
-) -> SimilarOut:
-    answer = served.searcher.similar_to_position(ra, dec, radius_arcsec, options)
+) -> Response:
+    searcher = asking.served.searcher
+    answer = searcher.similar_to_position(ra, dec, radius_arcsec, options)
     query = QueryOut(
         kind="position",
         ra=ra,
         dec=dec,
         radius_arcsec=radius_arcsec,
-        **known_source(answer.query, served, root),
+        **asking.known_source(answer.query),
     )
-    return similar_out(request, served, root, answer, query)
+    return asking.similar(answer, query)
 
 
 @router.post(
     "/similar",
     summary="Neighbours of an uploaded cutout, or of examples as JSON",
     dependencies=[Depends(form_only)],
+    response_model=SimilarOut,
     openapi_extra={"requestBody": {"content": EXAMPLES_BODY}},
 )
 async def similar_to_upload(
-    request: Request,
     held: ResourcesDep,
-    served: PinnedDep,
-    root: RootDep,
+    asking: AskingDep,
     options: OptionsDep,
     *,
     file: Annotated[UploadFile, File(description="FITS (also .gz, .fz), PNG or JPEG")],
     invariant: _Invariant = None,
     pixel_scale_arcsec: _Scale = None,
     hdu: _Hdu = None,
-) -> SimilarOut:
-    searcher = held.embedding_searcher(served)
+) -> Response:
+    searcher = held.embedding_searcher(asking.served)
     data = await file_bytes(file, held.config.max_upload_bytes)
     embedded = await held.inference.embed(
         data, pixel_scale_arcsec=pixel_scale_arcsec, hdu=hdu, invariant=invariant
@@ -108,6 +111,7 @@ async def similar_to_upload(
     answer = await asyncio.to_thread(
         searcher.similar_to_vector, embedded.vector, options
     )
+    note(asking.request, embedded.timings_ms)
     centre = embedded.cutout.centre()
     query = QueryOut(
         kind="upload",
@@ -119,12 +123,12 @@ async def similar_to_upload(
         peak_snr=_finite(embedded.prepared.peak_snr),
         preview_png=_data_url(render_input(embedded.prepared.image)),
     )
-    answer.timings_ms.update(embedded.timings_ms)
-    return similar_out(request, served, root, answer, query)
+    return asking.similar(answer, query)
 
 
 @router.post("/embeddings", summary="The embedding of an uploaded cutout")
 async def embedding_of_upload(
+    request: Request,
     held: ResourcesDep,
     file: Annotated[UploadFile, File(description="FITS (also .gz, .fz), PNG or JPEG")],
     *,
@@ -136,6 +140,7 @@ async def embedding_of_upload(
     embedded = await held.inference.embed(
         data, pixel_scale_arcsec=pixel_scale_arcsec, hdu=hdu, invariant=invariant
     )
+    note(request, embedded.timings_ms)
     card = held.inference.encoder.card
     return EmbeddingOut(
         encoder=card.id,
@@ -143,7 +148,6 @@ async def embedding_of_upload(
         embedding=embedded.vector.tolist(),
         notes=_notes(embedded),
         peak_snr=_finite(embedded.prepared.peak_snr),
-        timings_ms=embedded.timings_ms,
     )
 
 

@@ -16,6 +16,7 @@ from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.schemas import (
     ColumnOut,
     GenerationOut,
+    IsolationOut,
     Links,
     OneSourceOut,
     SourceItem,
@@ -165,9 +166,12 @@ def cutout_png(
 def one_source(
     source_id: str, held: ResourcesDep, served: ServedDep, root: RootDep
 ) -> OneSourceOut:
-    source = _source(held, served, source_id)
+    row, source = held.store.row_of(served.generation.number, source_id)
     item = _item(served, root, source)
+    calibration = served.searcher.generation.calibration
+    isolation = None if calibration is None else calibration.isolation_of(row)
     return OneSourceOut(
+        isolation=None if isolation is None else IsolationOut.of(isolation),
         source=item.source,
         links=item.links,
         field_arcsec=item.field_arcsec,

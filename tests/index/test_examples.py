@@ -1,6 +1,7 @@
 """Searches by several examples against brute force over all vectors."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,6 +119,35 @@ def test_a_ranker_is_a_logistic_regression(searcher: Searcher) -> None:
     assert scores == pytest.approx(distances[rows_of(answer)], abs=1e-5)
 
 
+def test_likes_with_pairs_are_moved_as_the_pairs_differ(tmp_path: Path) -> None:
+    # Kinds and sizes add up: what is large of the kind of s0 is s0 with s1 less s2.
+    rng = np.random.default_rng(3)
+    kinds, sizes = np.linalg.qr(rng.normal(size=(24, 24)))[0][:12].reshape(2, 6, 24)
+    vectors = (kinds[:, None] + sizes[None]).reshape(36, 24) / np.sqrt(2)
+    vectors += 0.03 * rng.normal(size=vectors.shape)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    searcher = make(tmp_path, vectors.astype(np.float32))
+
+    def name(kind: int, size: int) -> str:
+        return f"s{6 * kind + size}"
+
+    for kind in range(1, 6):
+        for size in range(1, 6):
+            examples = Examples([name(kind, 0)], pairs=[(name(0, size), name(0, 0))])
+            answer = searcher.similar_to_examples(examples, Options(k=3))
+            first = answer.neighbours[0]
+            assert first.source.source_id == name(kind, size)
+            like = vectors[6 * kind]
+            assert first.similarity == pytest.approx(
+                float(like @ vectors[6 * kind + size]), abs=1e-5
+            )
+            moved = like + vectors[size] - vectors[0]
+            moved /= np.linalg.norm(moved)
+            assert first.score == pytest.approx(
+                float(moved @ vectors[6 * kind + size]), abs=1e-5
+            )
+
+
 @given(rows=sides.filter(lambda rows: len(rows) > 1))
 @settings(max_examples=30, deadline=None)
 def test_pairs_rank_as_their_formula_does(searcher: Searcher, rows: list[int]) -> None:
@@ -180,7 +210,7 @@ UNIT = VECTORS[0].tolist()
         (Examples(["s1"], ["s2", "S1"]), "unlike", "s1 is both"),
         (Examples([UNIT], [UNIT]), "unlike", "a vector is both"),
         (Examples(pairs=[("s1", "s1")]), "pairs", "s1 is both"),
-        (Examples(["s1"], pairs=[("s2", "s3")]), "pairs", "stand alone"),
+        (Examples(unlike=["s1"], pairs=[("s2", "s3")]), "unlike", "of their own"),
         (Examples(pairs=[("s2", "s3")], strategy="best"), "strategy", "their own|own"),
         (Examples(["s1"], strategy="worst"), "strategy", "mean, best"),  # type: ignore[arg-type]
         (Examples([UNIT[:5]]), "like[0]", "5 numbers"),

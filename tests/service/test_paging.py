@@ -1,6 +1,6 @@
 """Pages over one ranking while other generations come and go."""
 
-import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,7 +96,10 @@ def test_a_generation_that_is_gone_is_a_410_with_a_way_on(
     assert client.get(url).status_code == 200
     monkeypatch.setattr("twinjet.service.resources._EARLIER_S", 0)
     resources.refresh()
-    retire(config.files, resources.store, keep=1)
+    deadline = time.monotonic() + 30
+    while config.files.generation("g000001").exists() and time.monotonic() < deadline:
+        # The thread that answered last may not have let go of it yet.
+        retire(config.files, resources.store, keep=1)
     body = assert_problem(client.get(url), 410, "generation-gone")
     assert "generation 1 is no longer kept" in body["detail"]
     assert_problem(client.get("/generations/1"), 410, "generation-gone")
@@ -139,12 +142,9 @@ def test_few_earlier_generations_are_held_open(
 def test_the_same_question_has_the_same_answer_to_the_byte(
     client: TestClient, query: str
 ) -> None:
-    def answer() -> str:
-        body = client.get(f"/similar/T100%2B003?generation=1&{query}").json()
-        del body["timings_ms"]
-        return json.dumps(body)
-
-    assert answer() == answer()
+    url = f"/similar/T100%2B003?generation=1&{query}"
+    bodies = {client.get(url).content for _ in range(5)}
+    assert len(bodies) == 1
 
 
 def test_the_last_page_that_may_be_asked_for_has_no_next(

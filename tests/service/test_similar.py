@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2 as httpx
@@ -46,12 +48,44 @@ def test_a_source_has_k_neighbours_in_order_and_is_not_among_them(
 
 
 def test_an_answer_names_what_it_came_from(client: TestClient) -> None:
-    answer = client.get("/similar/T100%2B003").json()
+    received = client.get("/similar/T100%2B003")
+    answer = received.json()
     assert answer["generation"]["sources"] == 40
     assert answer["generation"]["exact"] is True
     card = client.get(f"/encoders/{answer['generation']['encoder']}")
     assert card.json()["id"] == answer["generation"]["encoder"]
-    assert set(answer["timings_ms"]) >= {"search", "metadata"}
+    digest = client.get("/generations/1").json()["catalogue_digest"]
+    assert answer["generation"]["catalogue_digest"] == digest
+    assert received.headers["twinjet-generation"] == "1"
+    assert received.headers["twinjet-encoder"] == answer["generation"]["encoder"]
+    assert received.headers["twinjet-catalogue"] == digest
+    assert received.headers["twinjet-exact"] == "true"
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client, _: client.get("/similar/T100%2B003"),
+        lambda client, _: client.post("/similar", json={"like": ["T100+003"]}),
+        lambda client, _: client.post("/similar/batch", json={"ids": ["T100+003"]}),
+        lambda client, sky: client.post(
+            "/similar", files={"file": (sky / "T003.fits").read_bytes()}
+        ),
+    ],
+)
+def test_parts_of_the_time_add_up_to_the_whole(
+    client: TestClient, sky: Path, ask: Callable[[TestClient, Path], httpx.Response]
+) -> None:
+    began = time.perf_counter()
+    answer = ask(client, sky)
+    elapsed = 1e3 * (time.perf_counter() - began)
+    header = answer.headers["server-timing"]
+    parts = dict(part.split(";dur=") for part in header.split(", "))
+    spent = {name: float(ms) for name, ms in parts.items()}
+    total = spent.pop("total")
+    assert {"lookup", "search", "metadata", "answer", "other"} <= set(spent)
+    assert sum(spent.values()) == pytest.approx(total, abs=1e-6)
+    assert 0 < total <= elapsed
 
 
 def test_a_plus_that_arrives_as_a_blank_is_the_same_name(client: TestClient) -> None:
