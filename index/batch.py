@@ -21,7 +21,7 @@ from twinjet.index.ranking import Look, Ranked, look_of, scans
 from twinjet.index.scorers import Scorer, farthest_from, nearest_to
 from twinjet.index.search import Neighbour, Searcher
 from twinjet.index.source import Source
-from twinjet.index.tables import read_table
+from twinjet.index.table_upload import read_uploaded
 from twinjet.index.vectors.port import Rows
 
 MAX_ROWS = 1000
@@ -96,7 +96,7 @@ def read_batch(data: bytes, name: str = "table") -> list[Asked]:
         It has no row, or more than `MAX_ROWS`.
     """
     path = Path(name)
-    table = read_table(path, data)
+    table = read_uploaded(name, data)
     places = places_of(table.fields, {}, path, ())
     by_position = "ra" in places and "dec" in places
     if "source_id" not in places and not by_position:

@@ -4,11 +4,15 @@ A VOTable may name other files to be fetched, entities that grow, and arrays of 
 size, all of which the library behind `twinjet.index.tables` would make without a word.
 """
 
+import io
 import math
 import re
 import zlib
 from pathlib import Path
 from xml.parsers import expat
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from twinjet.index.errors import CatalogueFormatError
 from twinjet.index.tables import RawTable, read_table
@@ -16,13 +20,14 @@ from twinjet.index.tables import RawTable, read_table
 # Of a table that is unpacked, and of its rows as arrays.
 MAX_BYTES = 64 * 2**20
 _MAX_ARRAY_BYTES = 512 * 2**20
+_MAX_PARQUET_ROWS = 1_000_000
 
 # Of the largest number that a VOTable has, double complex.
 _VALUE_BYTES = 16
 
 
 def read_uploaded(name: str, data: bytes) -> RawTable:
-    r"""Read a CSV or VOTable, gzipped or not, without fetching anything.
+    r"""Read a CSV, VOTable, FITS table or Parquet, without fetching anything.
 
     Parameters
     ----------
@@ -34,9 +39,9 @@ def read_uploaded(name: str, data: bytes) -> RawTable:
     Raises
     ------
     CatalogueFormatError
-        It is neither, is damaged or empty, unpacks to more than `MAX_BYTES`, or is
-        a VOTable that refers to other files, declares entities or is larger in memory
-        than it may be.
+        It is none of these, is damaged or empty, unpacks to more than `MAX_BYTES`, is
+        larger in memory than it may be, or is a VOTable that refers to other files or
+        declares entities.
 
     Examples
     --------
@@ -44,10 +49,9 @@ def read_uploaded(name: str, data: bytes) -> RawTable:
     ['id', 'ra']
     """
     data = _unpacked(name, data)
-    if data[:6] == b"SIMPLE" or data[:4] == b"PAR1":
-        msg = f"the catalogue {name} is FITS or Parquet; send CSV or VOTable"
-        raise CatalogueFormatError(msg)
-    if b"<VOTABLE" in data[:4096].upper():
+    if data[:4] == b"PAR1":
+        _check_parquet(name, data)
+    elif b"<VOTABLE" in data[:4096].upper():
         _check_votable(name, data)
     return read_table(Path(name), data)
 
@@ -71,6 +75,22 @@ def _unpacked(name: str, data: bytes) -> bytes:
         msg = f"the catalogue {name} is packed twice"
         raise CatalogueFormatError(msg)
     return plain
+
+
+def _check_parquet(name: str, data: bytes) -> None:
+    """A few bytes can stand for any number of equal values."""
+    try:
+        with pq.ParquetFile(io.BytesIO(data)) as file:
+            rows = file.metadata.num_rows
+            groups = map(file.metadata.row_group, range(file.num_row_groups))
+            size = sum(group.total_byte_size for group in groups)
+    except (OSError, pa.ArrowException) as exc:
+        msg = f"the catalogue {name} is damaged: {exc}"
+        raise CatalogueFormatError(msg) from exc
+    if rows > _MAX_PARQUET_ROWS or size > _MAX_ARRAY_BYTES:
+        msg = f"the catalogue {name} has {rows} rows of {size} bytes; at most "
+        msg += f"{_MAX_PARQUET_ROWS} of {_MAX_ARRAY_BYTES} in Parquet"
+        raise CatalogueFormatError(msg, limit=_MAX_PARQUET_ROWS, actual=rows)
 
 
 def _check_votable(name: str, data: bytes) -> None:

@@ -73,7 +73,7 @@ class KnownList:
 
 
 def read_entries(file_name: str, data: bytes) -> list[Entry]:
-    """Known sources of a CSV or a VOTable, gzipped or not.
+    """Known sources of a CSV, VOTable, FITS table or Parquet.
 
     Its columns are found under their usual names: an ID, ``ra`` and ``dec``, or all
     three.
@@ -296,10 +296,9 @@ def _entry(
     if source_id is not None and not source_id.isprintable():
         msg = f"its ID {source_id!r} has control characters"
         raise ValueError(msg)
-    missing = any(
-        (text_of(values, places[word]) or "").lower() in EMPTY for word in units
-    )
-    if not units or (missing and source_id is not None):
+    # Many lists have no position of some of their sources.
+    texts = [text_of(values, places[word]) or "" for word in units]
+    if not units or any(text.lower() in EMPTY for text in texts):
         if source_id is None:
             msg = "it has neither an ID nor a position"
             raise ValueError(msg)

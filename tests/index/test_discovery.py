@@ -1,11 +1,14 @@
 """Sessions of discovery on both databases."""
 
 import gzip
+import io
 import threading
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 from hunts import kinds, publish, spread
@@ -477,7 +480,7 @@ def test_lists_are_read_from_tables() -> None:
         (b"ra\n1\n", "a column of IDs, or ra and dec"),
         (b"id\n  \nJ1\n\x00\n", "control characters"),
         (b"id,ra,dec\n,,\n", "has no rows"),
-        (b"id,ra,z\n,1,1\n", "line 2 of the list: it has neither"),
+        (b"id,ra,dec\n,1,nan\n", "line 2 of the list: it has neither"),
         (b"ra,dec\n1,91\n", "line 2 of the list: dec is 91 degrees"),
         (b"ra,dec\n1,2\nx,y\n", "line 3 of the list: ra 'x' is no angle"),
         (b"id,ra,dec\nJ1,2\n", "2 values where there are 3 columns"),
@@ -503,6 +506,17 @@ ROWS = "<TABLEDATA><TR><TD>J1</TD><TD>1.5</TD><TD>2</TD></TR></TABLEDATA>"
 
 def votable(data: str = ROWS, *, nrows: str = "", size: str = "*") -> bytes:
     return VOTABLE.format(data=data, nrows=nrows, size=size).encode()
+
+
+def parquet(count: int) -> bytes:
+    """Equal values, which take no room."""
+    data = io.BytesIO()
+    pq.write_table(pa.table({"id": pa.repeat("J1", count)}), data)
+    return data.getvalue()
+
+
+def test_a_parquet_table_is_read() -> None:
+    assert read_entries("a.parquet", parquet(2)) == [Entry("J1", None, None)] * 2
 
 
 def test_a_votable_is_read_with_its_units() -> None:
@@ -541,8 +555,9 @@ def test_a_votable_is_read_with_its_units() -> None:
         (gzip.compress(b"id\n" + b"J" * (65 << 20)), "unpacks to more than 67108864"),
         (gzip.compress(gzip.compress(b"id\nJ1\n")), "is packed twice"),
         (gzip.compress(b"id\nJ1\n")[:-9], "cannot be read"),
-        (b"SIMPLE  =                    T", "send CSV or VOTable"),
-        (b"PAR1", "send CSV or VOTable"),
+        (b"SIMPLE  =                    T", "is damaged"),
+        (b"PAR1", "is damaged"),
+        (parquet(2_000_000), "has 2000000 rows"),
     ],
 )
 def test_tables_that_want_more_than_to_be_read_are_refused(
