@@ -14,7 +14,6 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from twinjet.index.errors import BuildInProgressError
 
-
 # The server looks whether the other end of a lock's connection lives: after 5 s without
 # a word, then each 5 s, and after three looks without an answer it is dead. Without
 # this it is the system's two hours for a machine that lost its power.

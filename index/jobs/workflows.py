@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from twinjet.index.errors import (
     GenerationDamagedError,
+    IndexUnavailableError,
     JobCancelledError,
     JobError,
     SharedStoreError,
@@ -36,6 +37,7 @@ _TRANSIENT = (
     OSError,
     SQLAlchemyError,
     GenerationDamagedError,
+    IndexUnavailableError,
     SharedStoreError,
 )
 
@@ -46,8 +48,8 @@ _ROUNDS = 3
 FIRST_WAIT_S = 1.0
 _TRIES = 6
 
-# A worker that could not make a shard rests for so many first waits; and a shard is lost
-# when so often nobody was there who has not tried it.
+# A worker that could not make a shard rests for so many first waits, and a shard is
+# lost when so often nobody was there who has not tried it.
 _RESTS = 10
 _ALONE = 2
 

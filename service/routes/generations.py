@@ -9,8 +9,8 @@ from fastapi.responses import StreamingResponse
 
 from twinjet.index.errors import UnknownEncoderError, UnknownGenerationError
 from twinjet.index.export import embeddings_parquet
-from twinjet.index.generation import Manifest, open_generation
-from twinjet.index.rollback import roll_back
+from twinjet.index.generation import Manifest
+from twinjet.index.reindex import publish_again
 from twinjet.service.access import admin
 from twinjet.service.dependencies import RegionDep, ResourcesDep
 from twinjet.service.responses import PROBLEM_RESPONSES
@@ -82,11 +82,9 @@ def embeddings(
         message = f"generation {number} has not been published"
         raise UnknownGenerationError(message, actual=number)
     served = held.served
-    opened = (
-        served.searcher.generation
-        if served.generation.number == number
-        else open_generation(held.config.files.generation(generation.folder))
-    )
+    if served.generation.number != number:
+        served = held.earlier(number)  # open for the next ones who ask, too
+    opened = served.searcher.generation
     name = f"twinjet-{generation.catalogue_name}-{number}.parquet"
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)
     return StreamingResponse(
@@ -104,7 +102,7 @@ def embeddings(
 def publish(
     number: Annotated[int, Path(ge=1, le=_MOST)], held: ResourcesDep
 ) -> GenerationReport:
-    roll_back(held.config.files, held.store, number)
+    publish_again(number, held.config.files, held.store, held.vector_engine)
     return one_generation(number, held)
 
 
