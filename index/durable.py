@@ -5,6 +5,10 @@ import uuid
 from hashlib import sha256
 from pathlib import Path
 
+READ_ONLY = 0o444
+"""Of files that are mapped into memory: whoever shortens one ends the process. Not of
+a manifest, which is locked by opening it for writing."""
+
 
 def fsync_path(path: Path) -> None:
     """Bring a file, or the entries of a folder, to the disk.

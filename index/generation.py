@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from twinjet.index.calibrate import background_of, calibrate
 from twinjet.index.calibration import Calibration, files_of
-from twinjet.index.durable import file_digest, publish_folder
+from twinjet.index.durable import READ_ONLY, file_digest, publish_folder
 from twinjet.index.errors import GenerationDamagedError
 from twinjet.index.vectors.engine import VectorEngine
 from twinjet.index.vectors.faiss_index import FaissIndex, build_index
@@ -40,6 +40,9 @@ from twinjet.index.vectors.port import VectorIndex, Vectors
 FORMAT = 1
 
 _FILES = ("vectors.npy", "index.faiss", "positions.npy", "background.npy")
+
+Stamp = tuple[int, int, int] | None
+"""Size, time of change in ns, and inode; None where there is no file."""
 
 # Sources whose own vector must come back first, and over which recall is measured.
 _CANARIES = 64
@@ -121,6 +124,16 @@ class OpenGeneration:
     """None where there is nothing to compare, or of a generation made before."""
     lease: "Lease | None" = None
     """Keeps the folder from being removed as long as this is in use."""
+    folder: Path | None = None
+    stamps: tuple[Stamp, ...] = ()
+    """Of its files, from before they were checked."""
+
+    def is_as_checked(self) -> bool:
+        """Whether no file has another size, time or inode since it was checked.
+
+        The vectors are read where they lie: what changes there changes answers.
+        """
+        return self.folder is None or stamps_of(self.folder) == self.stamps
 
     def percentile(self, similarity: float) -> float | None:
         """Percentage of random pairs that are less similar; None below 2 sources."""
@@ -152,6 +165,19 @@ class OpenGeneration:
             return None
         part = self.calibration.exceedance(similarity, self.background)
         return searched * min(1.0, references * part)
+
+
+def stamps_of(folder: Path) -> tuple[Stamp, ...]:
+    """Size, time of change and inode of each file; None where there is none."""
+    return tuple(map(_stamp, (folder / name for name in _FILES)))
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def folder_name(number: int) -> str:
@@ -225,6 +251,8 @@ def write_generation(
     }
     text = json.dumps(complete, indent=2) + "\n"
     (half_done / "manifest.json").write_text(text, encoding="utf-8")
+    for name in files:
+        (half_done / name).chmod(READ_ONLY)
     publish_folder(half_done, folder)
     return Manifest(**complete)
 
@@ -330,6 +358,7 @@ def open_generation(folder: Path, engine: VectorEngine | None = None) -> OpenGen
         The engine does not answer.
     """
     lease = Lease(folder)
+    stamps = stamps_of(folder)
     manifest = Manifest.read(folder)
     for name in (*_FILES, *files_of(manifest.calibration)):
         path, wanted = folder / name, manifest.files.get(name, {})
@@ -366,6 +395,8 @@ def open_generation(folder: Path, engine: VectorEngine | None = None) -> OpenGen
         if manifest.calibration is None
         else Calibration.read(folder, manifest.calibration),
         lease=lease,
+        folder=folder,
+        stamps=stamps,
     )
 
 

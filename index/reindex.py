@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from twinjet.index.catalogue import Catalogue
 from twinjet.index.checks import Limits, Verification
 from twinjet.index.cutouts.port import CutoutProvider
-from twinjet.index.embed import embed_items
+from twinjet.index.embed import Unread, embed_items
 from twinjet.index.embeddings import Embeddings, Place
 from twinjet.index.errors import (
     CutoutsUnreadError,
@@ -47,7 +47,7 @@ from twinjet.index.plan import (
     read_task,
 )
 from twinjet.index.retention import clear_leftovers, remove_folder, retire
-from twinjet.index.shards import SHARD_SOURCES
+from twinjet.index.shards import SHARD_SOURCES, Shard, shard_name
 from twinjet.index.sky import unit_vectors
 from twinjet.index.source import RowProblem, Source
 from twinjet.index.store import READY, SourceStore
@@ -239,9 +239,18 @@ def already_there(
 
 
 def embed_shard(
-    folder: Path, number: int, shards: int, workshop: Workshop, *, watcher: Watcher
+    folder: Path,
+    number: int,
+    shards: int,
+    workshop: Workshop,
+    *,
+    watcher: Watcher,
+    unwritten: dict[str, tuple[Shard, Unread | None]] | None = None,
 ) -> int:
     """Make what is missing of one of a plan's shards; returns how many could not be.
+
+    `unwritten` keeps what was made and could not be written, for the next try: a disk
+    that is full for a while costs no second embedding.
 
     Raises
     ------
@@ -255,15 +264,22 @@ def embed_shard(
         there = embeddings.find_whole(keys)
         missing = [i for i, key in zip(items, keys, strict=True) if key not in there]
         watcher.advance(len(items) - len(missing))
-        shard, unread = embed_items(
-            missing,
-            provider=workshop.provider,
-            encoder=workshop.encoder,
-            pixel_scale_arcsec=workshop.pixel_scale_arcsec,
-            progress=watcher.advance,
-        )
+        held = {} if unwritten is None else unwritten
+        wanted = [item.key(workshop.pixel_scale_arcsec) for item in missing]
+        name = shard_name(workshop.encoder.card.id, wanted)
+        if name not in held:
+            held.clear()  # of another shard, which was given up
+            held[name] = embed_items(
+                missing,
+                provider=workshop.provider,
+                encoder=workshop.encoder,
+                pixel_scale_arcsec=workshop.pixel_scale_arcsec,
+                progress=watcher.advance,
+            )
+        shard, unread = held[name]
         if shard.keys:
             embeddings.add(shard)
+        del held[name]
         if unread is not None:
             raise CutoutsUnreadError(unread.count, unread.reason)
     else:

@@ -7,7 +7,7 @@ import time
 import uuid
 from pathlib import Path
 
-from twinjet.index.errors import IndexUnavailableError
+from twinjet.index.errors import IndexUnavailableError, StoreError
 from twinjet.index.generation import folder_name, unused
 from twinjet.index.home import Home
 from twinjet.index.locks import if_unleased
@@ -77,7 +77,10 @@ def retire(
             if_unleased(store.engine, number) as free_elsewhere,
         ):
             if free and free_elsewhere:
-                store.drop_generation(number)
+                try:
+                    store.drop_generation(number)
+                except StoreError:  # it has just been published again
+                    continue
                 remove_folder(home, folder_name(number))
     _sweep(store, engine)
 

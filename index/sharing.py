@@ -5,7 +5,12 @@ from pathlib import Path
 
 import fsspec
 
-from twinjet.index.durable import half_done, publish_file, publish_folder
+from twinjet.index.durable import (
+    READ_ONLY,
+    half_done,
+    publish_file,
+    publish_folder,
+)
 from twinjet.index.errors import SharedStoreError
 
 # What makes a folder whole; it goes last.
@@ -86,6 +91,8 @@ class SharedStore:
             for file in self._files.ls(name, detail=False):
                 place = written / file.rpartition("/")[2]
                 self._files.get_file(file, str(place))
+                if place.name != _LAST:
+                    place.chmod(READ_ONLY)
             publish_folder(written, path)
         except OSError as exc:
             shutil.rmtree(written, ignore_errors=True)

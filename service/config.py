@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from twinjet.index.home import Home
 from twinjet.index.jobs.engine import system_url
+from twinjet.index.retention import KEEP_GENERATIONS
 from twinjet.index.vectors.engine import Choice
 from twinjet.model.decode import MAX_FILE_BYTES
 
@@ -85,6 +86,14 @@ class Config(BaseSettings):
             "`twinjet worker` runs elsewhere",
         ),
     ] = 1
+    keep_generations: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1000,
+            description="Latest generations that stay for rollback; those in use do",
+        ),
+    ] = KEEP_GENERATIONS
     admin_key: Annotated[
         SecretStr | None,
         Field(

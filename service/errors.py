@@ -212,7 +212,8 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
         return problem(request, 422, "missing-file", detail, parameter="file")
     actual = first.get("input")
     shown = actual if isinstance(actual, str | int | float) else None
-    text = None if shown is None else str(shown)[:200]
+    # Halves of characters, which JSON can write and UTF-8 cannot.
+    text = None if shown is None else _sendable(str(shown)[:200])
     detail = f"{'.'.join(place[1:]) or parameter}: {first['msg']}"
     if text is not None and place[0] in {"query", "path"}:
         detail += f"; it was {text!r}"
@@ -227,6 +228,10 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
         limit=limit,
         actual=text,
     )
+
+
+def _sendable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 async def _http_error(request: Request, exc: Exception) -> JSONResponse:

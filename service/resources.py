@@ -4,8 +4,11 @@ import asyncio
 import logging
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property, lru_cache
+from pathlib import Path
 
 from dbos import DBOSClient
 from sqlalchemy.exc import SQLAlchemyError
@@ -21,7 +24,13 @@ from twinjet.index.errors import (
     TwinjetIndexError,
     UnknownGenerationError,
 )
-from twinjet.index.generation import Manifest, check_engine, open_generation
+from twinjet.index.generation import (
+    Manifest,
+    Stamp,
+    check_engine,
+    open_generation,
+    stamps_of,
+)
 from twinjet.index.jobs.engine import connect
 from twinjet.index.jobs.jobs import Jobs
 from twinjet.index.jobs.progress import ProgressBoard
@@ -113,6 +122,8 @@ class Resources:
         self._served: Served | None = None
         self._earlier: dict[int, tuple[Served, float]] = {}
         self._engine: DBOSClient | None = None
+        # Generations that were found damaged, as their files were then.
+        self._damaged: dict[int, tuple[tuple[Stamp, ...], str]] = {}
         self._refreshing = threading.Lock()
         self._closed = False
         self.picture = lru_cache(maxsize=config.picture_cache)(self._draw)
@@ -143,8 +154,12 @@ class Resources:
         Raises
         ------
         NoGenerationError
-            Nothing has been published yet.
+            Nothing has been published yet, or what was is damaged.
         """
+        served = self._served
+        # Looked at for each request: the files are not read again, only asked for.
+        if served is not None and not served.searcher.generation.is_as_checked():
+            self.refresh()
         if self._served is None:
             msg = "no index has been published yet: run `twinjet index FOLDER`"
             raise NoGenerationError(self.trouble or msg)
@@ -217,7 +232,8 @@ class Resources:
         with self._refreshing:
             held = self._earlier.get(number)
             try:
-                served = held[0] if held else self._open(generation)
+                whole = held and held[0].searcher.generation.is_as_checked()
+                served = held[0] if held and whole else self._open(generation)
             except GenerationDamagedError:
                 self.store.generation(number)  # it may just have been removed
                 raise
@@ -244,23 +260,51 @@ class Resources:
             current = self.store.current()
             if current is None:
                 return
-            before = self._served
             self._stay()
+            before = self._served
+            if before is not None and not before.searcher.generation.is_as_checked():
+                before = None
             if before is not None and current.number == before.generation.number:
                 check_engine(before.searcher.generation, self.vector_engine)
                 self.trouble = None
                 return
-            self._served = self._open(current)
-            if before is not None:  # some are still turning its pages
-                self._keep(before)
+            try:
+                self._swap(self._open(current))
+            except GenerationDamagedError as exc:
+                if before is None and _is_damage(exc):
+                    self._fall_back(current)
+                raise
             self.trouble = None
             _log.info("serving generation %d", current.number)
         except (TwinjetIndexError, SQLAlchemyError, OSError) as exc:
             if str(exc) != self.trouble:
                 _log.warning("the published generation is not served: %s", exc)
             self.trouble = str(exc)
-            if isinstance(exc, LostVectorsError):
+            served = self._served
+            changed = served and not served.searcher.generation.is_as_checked()
+            if changed or isinstance(exc, LostVectorsError):
                 self._withdraw()
+
+    def _swap(self, served: Served) -> None:
+        """Serve another generation; of the one before some still turn the pages."""
+        before, self._served = self._served, served
+        if before is None:
+            return
+        if before.searcher.generation.is_as_checked():
+            self._keep(before)
+        elif before.lease is not None:
+            before.lease.release()
+
+    def _fall_back(self, current: Generation) -> None:
+        """Serve the last generation that is whole, rather than a damaged one."""
+        ready = [g for g in self.store.generations() if g.state == READY]
+        for generation in sorted(ready, key=_published, reverse=True):
+            if generation.number != current.number:
+                with suppress(TwinjetIndexError, OSError):
+                    self._swap(self._open(generation))
+                    _log.warning("serving generation %d instead", generation.number)
+                    return
+        self._withdraw()
 
     def _let_idle_go(self) -> None:
         """What is held open is not removed from the disk."""
@@ -289,6 +333,7 @@ class Resources:
             lease = None
         try:
             folder = self.config.files.generation(generation.folder)
+            self._refuse_damaged(generation.number, folder)
             opened = open_generation(folder, self.vector_engine)
             return Served(
                 generation=generation,
@@ -297,10 +342,19 @@ class Resources:
                 field_arcsec=self.field_arcsec,
                 lease=lease,
             )
-        except BaseException:
+        except BaseException as exc:
             if lease is not None:
                 lease.release()
+            if _is_damage(exc):
+                folder = self.config.files.generations / generation.folder
+                self._damaged[generation.number] = stamps_of(folder), str(exc)
             raise
+
+    def _refuse_damaged(self, number: int, folder: Path) -> None:
+        """Raise for files that were read before, and are still the same."""
+        stamps, reason = self._damaged.get(number, (None, ""))
+        if stamps == stamps_of(folder):
+            raise GenerationDamagedError(reason)
 
     async def refresh_for_ever(self) -> None:
         """Look for a new generation again and again."""
@@ -322,6 +376,17 @@ class Resources:
         return render_png(
             cutout, size_px=size_px, stretch=stretch, field_arcsec=field_arcsec
         )
+
+
+def _is_damage(exc: BaseException) -> bool:
+    """Whether files are not what was published; an engine may be loaded again."""
+    return isinstance(exc, GenerationDamagedError) and not isinstance(
+        exc, LostVectorsError
+    )
+
+
+def _published(generation: Generation) -> datetime:
+    return generation.published_at or generation.created_at
 
 
 def _encoder(config: Config) -> Encoder:

@@ -3,8 +3,9 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from twinjet.index.cutouts.paths import split_kind
 from twinjet.index.jobs.jobs import Job
 from twinjet.index.jobs.progress import Progress
 from twinjet.index.jobs.request import ReindexRequest
@@ -13,13 +14,33 @@ from twinjet.index.reindex import MAX_FAILED_FRACTION
 _MAX_PATH = 4096
 
 
+def _text(value: str) -> str:
+    """Text that a database and a file system take."""
+    if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+        msg = "it has a NUL, or half a character of UTF-16"
+        raise ValueError(msg)
+    return value
+
+
+def _path(value: str) -> str:
+    """A path that is the same for every worker, whatever folder it was started in."""
+    if not value.startswith("/") and split_kind(value)[0] is None:
+        msg = "it is relative; write the whole path, from /, or another location"
+        raise ValueError(msg)
+    return value
+
+
+_Text = Annotated[str, AfterValidator(_text)]
+_Location = Annotated[_Text, AfterValidator(_path)]
+
+
 class ReindexIn(BaseModel):
     """What is to be indexed; paths are those of the workers' machines."""
 
     model_config = ConfigDict(extra="forbid")
 
     cutouts: Annotated[
-        str,
+        _Location,
         Field(
             min_length=1,
             max_length=_MAX_PATH,
@@ -28,7 +49,7 @@ class ReindexIn(BaseModel):
         ),
     ]
     catalogue: Annotated[
-        str | None,
+        _Location | None,
         Field(
             min_length=1,
             max_length=_MAX_PATH,
@@ -36,11 +57,11 @@ class ReindexIn(BaseModel):
         ),
     ] = None
     name: Annotated[
-        str | None,
+        _Text | None,
         Field(min_length=1, max_length=200, description="Of the catalogue"),
     ] = None
     mapping: Annotated[
-        dict[str, str],
+        dict[_Text, _Text],
         Field(max_length=20, description="Word of ours to column of the table"),
     ] = {}
     pixel_scale_arcsec: Annotated[
@@ -48,7 +69,7 @@ class ReindexIn(BaseModel):
         Field(gt=0, le=3600, description="Of cutouts without WCS"),
     ] = None
     encoder: Annotated[
-        str | None,
+        _Text | None,
         Field(
             max_length=_MAX_PATH,
             description="Shipped encoder or card; that of the workers when absent",

@@ -1,11 +1,15 @@
 """The durable engine under the jobs: DBOS, on SQLite or PostgreSQL."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
+from dbos import error as dbos_error
+
+from twinjet.index.errors import JobCancelledError
 
 NAME = "twinjet"
 
@@ -30,8 +34,25 @@ def system_url(metadata_url: str, folder: Path) -> str:
     return f"sqlite:///{(folder / 'jobs.sqlite').resolve()}"
 
 
+class _NoCancellations(logging.Filter):
+    """Keeps from the log, as errors, what somebody wanted to end."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        exc = record.exc_info[1] if record.exc_info else None
+        while exc is not None:
+            if isinstance(exc, _CANCELLED):
+                return False
+            exc = exc.__cause__ or exc.__context__
+        return True
+
+
+_CANCELLED = (JobCancelledError, dbos_error.DBOSAwaitedWorkflowCancelledError)
+_NO_CANCELLATIONS = _NoCancellations()
+
+
 def config(url: str, worker: str) -> DBOSConfig:
     """Settings of the engine for one worker."""
+    logging.getLogger("dbos").addFilter(_NO_CANCELLATIONS)
     return DBOSConfig(
         name=NAME,
         system_database_url=url,

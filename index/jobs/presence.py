@@ -34,6 +34,9 @@ class Presence(Protocol):
     def is_there(self, worker: str) -> bool:
         """Whether a worker lives."""
 
+    def is_anybody_there(self) -> bool:
+        """Whether any worker lives."""
+
 
 class FilePresence:
     """By locks of files, for workers of one machine.
@@ -79,8 +82,16 @@ class FilePresence:
         self._path(worker).unlink(missing_ok=True)
         return False
 
+    def is_anybody_there(self) -> bool:
+        """Whether any lock is held."""
+        return any(self.is_there(file.stem) for file in self._folder.glob("*.lock"))
+
     def _path(self, worker: str) -> Path:
         return self._folder / f"{worker}.lock"
+
+
+# What every worker holds a share of.
+_ALL = "workers"
 
 
 class PostgresPresence:
@@ -89,7 +100,7 @@ class PostgresPresence:
     Parameters
     ----------
     engine
-        Of the database; one connection is kept for as long as the worker is there.
+        Of the database; two connections are kept for as long as the worker is there.
     """
 
     patience_s = 10.0
@@ -97,26 +108,37 @@ class PostgresPresence:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._lock: AdvisoryLock | None = None
+        self._among = AdvisoryLock(engine, _ALL, shared=True)
 
     def enter(self, worker: str) -> None:
         """Take the lock."""
         self._lock = AdvisoryLock(self._engine, f"worker {worker}")
         # Not waited for: an old connection of ours may hold it, half cut.
         self._lock.take()
+        self._among.take()
 
     def stay(self) -> bool:
         """Take the lock again, if the connection was cut."""
-        return self._lock is not None and self._lock.stay()
+        if self._lock is None:
+            return False
+        self._among.stay()
+        return self._lock.stay()
 
     def leave(self) -> None:
         """Give the lock back."""
         if self._lock is not None:
             self._lock.release()
+            self._among.release()
             self._lock = None
 
     def is_there(self, worker: str) -> bool:
         """Whether the lock is held."""
         with if_free(self._engine, f"worker {worker}") as free:
+            return not free
+
+    def is_anybody_there(self) -> bool:
+        """Whether the lock that all workers share is held."""
+        with if_free(self._engine, _ALL) as free:
             return not free
 
 

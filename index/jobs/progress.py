@@ -1,7 +1,7 @@
 """How far jobs are, for people to see; nothing depends on it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -102,6 +102,13 @@ class ProgressBoard:
             # None where the stage changed between the two questions.
             updated_at=_in_utc(latest or job.updated_at),
         )
+
+    def latest(self, parts: Sequence[tuple[str, int]]) -> datetime | None:
+        """When one of these parts of jobs got on the last time; None if none has."""
+        place = sa.tuple_(ProgressRow.job_id, ProgressRow.part)
+        query = sa.select(sa.func.max(ProgressRow.updated_at)).where(place.in_(parts))
+        with self._engine.connect() as connection:
+            return connection.scalar(query)
 
     def forget_parts(self, job_id: str) -> None:
         """Drop the shards of a job that has ended."""

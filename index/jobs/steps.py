@@ -12,10 +12,11 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from twinjet.index.catalogue_file import load_catalogue, write_catalogue
 from twinjet.index.checks import Limits
+from twinjet.index.embed import Unread
 from twinjet.index.errors import (
     BuildInProgressError,
     JobConflictError,
@@ -41,6 +42,7 @@ from twinjet.index.reindex import (
     publish_build,
 )
 from twinjet.index.retention import clear_leftovers, forget_jobs, retire
+from twinjet.index.shards import Shard
 from twinjet.index.store import SourceStore
 from twinjet.index.vectors.engine import VectorEngine
 
@@ -60,6 +62,7 @@ class Bench(Protocol):
     """What a worker gives to the steps of a job."""
 
     name: str
+    keep_generations: int
     home: Home
     store: SourceStore
     board: ProgressBoard
@@ -76,6 +79,8 @@ class _Place:
     bench: Bench | None = None
     encoding = threading.Lock()
     """Of the shards that a worker has, one is embedded at a time."""
+    unwritten: ClassVar[dict[str, tuple[Shard, Unread | None]]] = {}
+    """The last one, where it could not be written."""
 
 
 def set_bench(bench: Bench | None) -> None:
@@ -222,7 +227,14 @@ def embed_one(
     with _Place.encoding:
         total = len(read_task(folder, number, plan["shards"]))
         watcher = _watcher(bench, job, number, stage="embed", total=total)
-        return embed_shard(folder, number, plan["shards"], shop, watcher=watcher)
+        return embed_shard(
+            folder,
+            number,
+            plan["shards"],
+            shop,
+            watcher=watcher,
+            unwritten=_Place.unwritten,
+        )
 
 
 def write(
@@ -299,7 +311,8 @@ def finish(
         bench.home.share(file)
         if built is not None:
             with _building(bench):
-                retire(bench.home, bench.store, engine=bench.engine)
+                keep = bench.keep_generations
+                retire(bench.home, bench.store, keep=keep, engine=bench.engine)
         forget_jobs(bench.home)
     except (OSError, TwinjetIndexError):
         _log.exception("job %s is done; its report lacks something", job)

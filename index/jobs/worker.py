@@ -11,7 +11,7 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Self
 
-from dbos import DBOS
+from dbos import DBOS, WorkflowStatus
 
 from twinjet.index.cutouts.open import open_provider
 from twinjet.index.home import Home
@@ -24,6 +24,7 @@ from twinjet.index.jobs.request import ReindexRequest
 from twinjet.index.jobs.steps import set_bench
 from twinjet.index.ownership import join
 from twinjet.index.reindex import Workshop
+from twinjet.index.retention import KEEP_GENERATIONS
 from twinjet.index.store import SourceStore
 from twinjet.index.vectors.engine import VectorEngine
 from twinjet.model.encoder import Encoder, card_path, load_encoder
@@ -32,6 +33,10 @@ _log = logging.getLogger(__name__)
 
 # Between two looks for workers that have died.
 _WATCH_S = 1.0
+
+
+STALLED_S = 1800.0
+"""Much longer than any wait for an archive of cutouts."""
 
 
 class Worker:
@@ -54,8 +59,12 @@ class Worker:
     patience_s
         For how long another worker is away before its work is taken up; what suits the
         database when None.
+    stalled_s
+        For how long no shard of another worker may get on before others take them.
     poll_s
         Between looks for work.
+    keep_generations
+        The latest that stay for rollback.
     engine
         What searches the vectors; FAISS in each process when None.
 
@@ -76,7 +85,9 @@ class Worker:
         device: str = "cpu",
         grace_s: int = 0,
         patience_s: float | None = None,
+        stalled_s: float = STALLED_S,
         poll_s: float = POLL_S,
+        keep_generations: int = KEEP_GENERATIONS,
         engine: VectorEngine | None = None,
     ) -> None:
         join(home, store.engine)
@@ -89,7 +100,10 @@ class Worker:
         self._device = device
         self._grace_s = grace_s
         self._poll_s = poll_s
+        self.keep_generations = keep_generations
         self._absent: dict[str, float] = {}
+        self._stalled_s = stalled_s
+        self._seen: dict[str, tuple[object, float]] = {}
         self._default = encoder
         self._encoder = lru_cache(maxsize=2)(self._load)
         self._presence = presence_of(store.engine, home.path / "workers")
@@ -179,3 +193,27 @@ class Worker:
                 _log.warning("worker %s has died; its work is taken up", other)
                 # The public way is to start another worker under the name of the dead.
                 DBOS._recover_pending_workflows([other])  # noqa: SLF001
+        self._take_stalled([w for w in pending if w.executor_id in others - away], now)
+
+    def _take_stalled(self, pending: list[WorkflowStatus], now: float) -> None:
+        """Give shards to the queue again whose worker lives and does nothing.
+
+        Its process is stopped, or what it reads from hangs. What it does afterwards
+        is the same, and does no harm.
+        """
+        shards: dict[str, list[str]] = {}
+        for one in pending:
+            if one.name == "embed":
+                shards.setdefault(one.executor_id or "", []).append(one.workflow_id)
+        seen: dict[str, tuple[object, float]] = {}
+        for worker, names in shards.items():
+            parts = [name.split("-")[:3] for name in names]
+            latest = self.board.latest([(job, int(part)) for job, _, part in parts])
+            state = sorted(names), latest
+            before, since = self._seen.get(worker, (None, now))
+            seen[worker] = state, since if before == state else now
+            if now - seen[worker][1] >= self._stalled_s:
+                _log.warning("worker %s stands still; its shards go on", worker)
+                for name in names:
+                    self._client.resume_workflow(name, queue_name=SHARDS)
+        self._seen = seen

@@ -78,6 +78,7 @@ def index_catalogue(
             config.jobs_url,
             encoder=lambda: encoder_of(config),
             engine=engine_of(config, store),
+            keep_generations=config.keep_generations,
         )
         with worker, _Helpers(config) as helpers:
             try:
@@ -182,7 +183,9 @@ def _begin(
             if other.request.digest == request.digest:
                 errors.print(f"going on with job {other.id}")
                 return other, not alive
-            if other.worker is None or alive:
+            # One that nobody has taken is nobody's where nobody is.
+            waits = other.worker is None and presence.is_anybody_there()
+            if alive or waits:
                 raise
             errors.print(f"job {other.id} was left by a process that died: cancelled")
             jobs.cancel(other.id)

@@ -88,6 +88,7 @@ def _work(config: Config, device: str, stop: threading.Event) -> None:
             device=device,
             grace_s=_GRACE_S,
             engine=engine_of(config, store),
+            keep_generations=config.keep_generations,
         ) as working,
     ):
         errors.print(f"worker {working.name} is ready")

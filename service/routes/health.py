@@ -19,7 +19,7 @@ async def livez() -> Health:
     summary="The service can answer a search",
     responses={503: {"model": Health, "description": "No index to answer from"}},
 )
-async def readyz(held: ResourcesDep, response: Response) -> Health:
+def readyz(held: ResourcesDep, response: Response) -> Health:
     try:
         number = held.served.generation.number
     except NoGenerationError as exc:

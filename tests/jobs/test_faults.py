@@ -7,7 +7,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -19,9 +19,11 @@ from installations import Installation
 from problems import assert_problem
 
 from twinjet.index import durable
+from twinjet.index.embed import embed_items
 from twinjet.index.errors import GenerationDamagedError
 from twinjet.index.generation import open_generation, unused
 from twinjet.index.jobs.jobs import Job
+from twinjet.index.keys import Item
 from twinjet.index.reindex import assemble, check_build, embed_shard
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
@@ -169,6 +171,7 @@ def test_a_damaged_generation_is_not_published(
 
     def damaging(*arguments: object, **named: object) -> object:
         for folder in installation.home.generations.glob("g*"):
+            (folder / name).chmod(0o644)
             damage(folder / name)
         return check_build(*arguments, **named)  # type: ignore[arg-type]
 
@@ -251,3 +254,32 @@ def test_a_generation_that_is_open_is_not_removed(installation: Installation) ->
     assert folders == ["g000004", "g000005", "g000006"]
     with pytest.raises(GenerationDamagedError):
         open_generation(installation.home.generations / "g000001")
+
+
+@ON_SQLITE
+def test_a_shard_that_could_not_be_written_is_not_embedded_again(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full for three tries; what was embedded waits in memory."""
+    request = installation.sky(8)
+    left, embedded = 3, []
+    original = durable.fsync_path
+
+    def failing(path: Path) -> None:
+        nonlocal left
+        if "shards" in str(path) and left > 0:
+            left -= 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        original(path)
+
+    def counting(items: Sequence[Item], **named: object) -> object:
+        embedded.append(len(items))
+        return embed_items(items, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(durable, "fsync_path", failing)
+    monkeypatch.setattr("twinjet.index.reindex.embed_items", counting)
+    monkeypatch.setattr(WAIT, 0.01)
+    with installation.worker():
+        job = ended(installation, installation.jobs.submit(request))
+    assert job.report is not None, job.error
+    assert (job.report["count"], left, embedded) == (8, 0, [4, 4])

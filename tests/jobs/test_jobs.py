@@ -1,6 +1,7 @@
 """Jobs on SQLite and PostgreSQL: begun once, followed, cancelled, repeated."""
 
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -190,7 +191,9 @@ def test_a_job_that_is_cancelled_under_way_ends(
 
 
 def test_a_step_of_a_cancelled_job_ends_before_its_end(
-    installation: Installation, monkeypatch: pytest.MonkeyPatch
+    installation: Installation,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The encoder would go on for ever; the next job has its turn at once."""
     request = installation.sky(12)
@@ -211,6 +214,7 @@ def test_a_step_of_a_cancelled_job_ends_before_its_end(
         again = ended(installation, installation.jobs.submit(request))
         assert again.state == "succeeded", again.error
     assert installation.jobs.get(job.id).state == "cancelled"
+    assert [r for r in caplog.records if r.exc_info and r.name == "dbos"] == []
 
 
 def test_a_cutout_that_is_replaced_under_way_is_never_taken_for_the_one_before(
@@ -452,3 +456,57 @@ def test_a_worker_of_another_home_does_not_begin(
         with pytest.raises(HomeMismatchError):
             cli.main([*command, "--home", str(wrong.path)], standalone_mode=False)
     assert list(wrong.path.iterdir()) == []
+
+
+# A worker that does not wait half an hour for others that stand still.
+IMPATIENT = """
+import sys
+from pathlib import Path
+from twinjet.index.database import create_engine
+from twinjet.index.home import Home
+from twinjet.index.jobs.engine import system_url
+from twinjet.index.jobs.worker import Worker
+from twinjet.index.store import SourceStore
+from twinjet.model.encoder import load_encoder
+
+home, url, card = Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+store = SourceStore(create_engine(url))
+engine = system_url(url, home)
+with Worker(
+    Home(home), store, engine, encoder=lambda: load_encoder(card), stalled_s=2.0
+):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_shards_of_a_worker_that_stands_still_go_on_elsewhere(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lives and holds its lock, and what it reads never comes."""
+    request = installation.sky(16)
+    reached, go_on = threading.Event(), threading.Event()
+
+    def hanging(*_: object, **__: object) -> int:
+        reached.set()
+        go_on.wait()
+        return 0
+
+    monkeypatch.setattr(STEP, hanging)
+    command = [
+        *(sys.executable, "-c", IMPATIENT, str(installation.home.path)),
+        *(installation.database_url, str(installation.card)),
+    ]
+    with installation.worker():
+        job = installation.jobs.submit(request)
+        assert reached.wait(60)
+        other = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            last = ended(installation, job)
+        finally:
+            go_on.set()
+            other.communicate()
+    assert last.report is not None, last.error
+    assert (last.report["count"], last.report["failed_shards"]) == (16, [])

@@ -3,6 +3,7 @@
 import json
 import tarfile
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,16 @@ from fastapi.testclient import TestClient
 from skies import double_source, header_at, small_encoder, write_sky
 
 from twinjet.index.cutouts.open import open_provider
+from twinjet.index.errors import JobConflictError
+from twinjet.index.jobs.engine import connected
+from twinjet.index.jobs.jobs import Jobs
+from twinjet.index.jobs.presence import presence_of
+from twinjet.index.jobs.progress import ProgressBoard
+from twinjet.index.jobs.request import ReindexRequest
 from twinjet.index.source import Source
 from twinjet.service.app import create_app
 from twinjet.service.cli import cli
+from twinjet.service.commands.options import store_of
 from twinjet.service.config import Config
 
 COUNT = 4
@@ -152,3 +160,22 @@ def test_what_is_no_place_of_cutouts_is_said(
     result = run(*arguments)
     assert result.exit_code == 1
     assert words in str(result.exception)
+
+
+def test_a_job_that_nobody_took_gives_way_to_a_changed_catalogue(
+    run: "Runner", tmp_path: Path
+) -> None:
+    """Killed before a worker had it, and then the catalogue was corrected."""
+    run("sky")
+    config = Config()
+    with closing(store_of(config)) as store, connected(config.jobs_url) as client:
+        jobs = Jobs(client, ProgressBoard(store.engine))
+        left = jobs.submit(ReindexRequest(cutouts=str(tmp_path / "sky"), force=True))
+        run("sky")
+        assert jobs.get(left.id).state == "cancelled"
+        left = jobs.submit(ReindexRequest(cutouts=str(tmp_path / "sky"), force=True))
+        presence = presence_of(store.engine, config.home / "workers")
+        presence.enter("somebody")
+        with pytest.raises(JobConflictError, match=left.id):
+            CliRunner().invoke(cli, ["index", "sky"], catch_exceptions=False)
+        presence.leave()

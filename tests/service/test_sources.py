@@ -1,6 +1,8 @@
 """`/sources`, cutouts, generations, encoders, health and the page."""
 
 import io
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from PIL import Image
 from problems import assert_problem
 from skies import index_sky, small_encoder, write_sky
 
+from twinjet.index import durable
 from twinjet.index import errors as index_errors
 from twinjet.model import errors as model_errors
 from twinjet.model.encoder import SHIPPED_ENCODERS
@@ -149,6 +152,108 @@ def test_a_new_generation_is_served_without_a_restart(
         assert client.get("/similar/T100%2B007").status_code == 200
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-3] + bytes([data[-3] ^ 1]) + data[-2:],
+        lambda data: data[: len(data) // 2],
+        lambda _: b"",
+        lambda _: None,
+    ],
+    ids=["one bit", "shorter", "empty", "gone"],
+)
+@pytest.mark.parametrize("name", ["vectors.npy", "index.faiss"])
+def test_a_file_that_changes_while_it_is_served_is_noticed_by_the_next_request(
+    config: Config,
+    tmp_path: Path,
+    damage: Callable[[bytes], bytes | None],
+    name: str,
+) -> None:
+    """The last whole generation answers, until the file is what it was."""
+    write_sky(tmp_path / "sky", 5)
+    write_sky(tmp_path / "more", 8, seed=3)
+    encoder = small_encoder()
+    home = tmp_path / "home"
+    index_sky(tmp_path / "sky", home, encoder)
+    index_sky(tmp_path / "more", home, encoder)
+    app = create_app(config.model_copy(update={"home": home, "refresh_s": 3600}))
+    path = home / "generations" / "g000002" / name
+    assert path.stat().st_mode & 0o222 == 0  # read-only
+    data = path.read_bytes()
+    before = path.stat()
+    with TestClient(app) as client:
+        assert client.get("/similar/T100%2B001").json()["generation"]["number"] == 2
+        fine = client.get("/readyz").json()
+        path.chmod(0o644)
+        changed = damage(data)
+        if changed is None:
+            path.unlink()
+        else:
+            path.write_bytes(changed)
+        answer = client.get("/similar/T100%2B001")
+        assert answer.json()["generation"]["number"] == 1, answer.text
+        ready = client.get("/readyz").json()
+        assert (ready["status"], ready["generation"]) == ("degraded", 1)
+        assert name in ready["trouble"]
+        app.state.resources.refresh()
+        assert client.get("/readyz").json() == ready
+        path.write_bytes(data)
+        app.state.resources.refresh()
+        assert client.get("/readyz").json() == fine
+        assert client.get("/similar/T100%2B001").json()["generation"]["number"] == 2
+        # Another time and the same bytes are no damage.
+        os.utime(path, ns=(0, before.st_mtime_ns + 7))
+        assert client.get("/similar/T100%2B001").json()["generation"]["number"] == 2
+        assert client.get("/readyz").json() == fine
+
+
+def test_a_server_starts_with_the_last_generation_that_is_whole(
+    config: Config, tmp_path: Path
+) -> None:
+    write_sky(tmp_path / "sky", 5)
+    write_sky(tmp_path / "more", 8, seed=3)
+    home = tmp_path / "home"
+    index_sky(tmp_path / "sky", home, small_encoder())
+    index_sky(tmp_path / "more", home, small_encoder())
+    folder = home / "generations"
+    (folder / "g000002" / "vectors.npy").unlink()
+    app = create_app(config.model_copy(update={"home": home, "refresh_s": 3600}))
+    with TestClient(app) as client:
+        ready = client.get("/readyz").json()
+        assert (ready["status"], ready["generation"]) == ("degraded", 1)
+        assert "vectors.npy" in ready["trouble"]
+        (folder / "g000001" / "vectors.npy").unlink()
+        assert_problem(client.get("/similar/T100%2B001"), 503, "index-unavailable")
+        assert client.get("/readyz").status_code == 503
+
+
+def test_a_table_of_an_earlier_generation_is_read_once(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_sky(tmp_path / "sky", 5)
+    write_sky(tmp_path / "more", 8, seed=3)
+    home = tmp_path / "home"
+    index_sky(tmp_path / "sky", home, small_encoder())
+    index_sky(tmp_path / "more", home, small_encoder())
+    app = create_app(config.model_copy(update={"home": home, "refresh_s": 3600}))
+    read: list[Path] = []
+    digest = durable.file_digest
+
+    def noted(path: Path) -> str:
+        read.append(path)
+        return digest(path)
+
+    monkeypatch.setattr("twinjet.index.generation.file_digest", noted)
+    with TestClient(app) as client:
+        read.clear()
+        tables = []
+        for _ in range(3):
+            answer = client.get("/generations/1/embeddings.parquet")
+            tables.append(pq.read_table(io.BytesIO(answer.content)).num_rows)
+        assert tables == [5, 5, 5]
+        assert len(read) == len(set(read))
+
+
 def test_a_damaged_generation_is_not_served_and_the_earlier_one_is(
     config: Config, tmp_path: Path
 ) -> None:
@@ -163,6 +268,7 @@ def test_a_damaged_generation_is_not_served_and_the_earlier_one_is(
         path = home / "generations" / "g000002" / "vectors.npy"
         data = bytearray(path.read_bytes())
         data[-3] ^= 1
+        path.chmod(0o644)
         path.write_bytes(data)
         app.state.resources.refresh()
         ready = client.get("/readyz").json()
