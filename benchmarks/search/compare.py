@@ -112,6 +112,7 @@ def measured_machine(work: Path) -> dict[str, Any]:
             "described": described(),
             "cores": cores,
             "gb_s": {"1": bandwidth_gb_s(1), "all": bandwidth_gb_s(cores)},
+            "load": os.getloadavg()[0],
             "command": "make bench-search WRITE=1",
         }
         file.write_text(json.dumps(found))
