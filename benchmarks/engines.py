@@ -244,8 +244,8 @@ def report(
     }
     keys = list(truth.rows)
     headline = (
-        f"Of the ten nearest by exact comparison every engine finds {least[10]:.1%} or "
-        f"more, of the hundred {least[100]:.1%}; similarities of the same source "
+        f"Of the ten nearest by exact comparison every engine finds at least "
+        f"{least[10]:.1%}, of the hundred {least[100]:.1%}; similarities of the same source "
         f"differ by {worst:.1g} at most."
     )
     how = (
@@ -257,7 +257,8 @@ def report(
         "hundredth is compared row by row in every engine, `exact` is `exact=true`."
     )
     times = (
-        "Milliseconds, p50 / p99, and seconds to build or load (the first line is a "
+        f"At a load of {os.getloadavg()[0]:.0f} on {os.cpu_count()} cores, above which "
+        "number times are longer than they would be: milliseconds, p50 / p99, and seconds to build or load (the first line is a "
         "comparison with every row):"
     )
     lines = [
