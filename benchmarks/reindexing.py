@@ -1,12 +1,14 @@
 """How fast a catalogue is indexed, and in how much memory.
 
-    python benchmarks/reindexing.py ../shared/data             # 1, 2 workers, real
+    python benchmarks/reindexing.py ../shared/data    # one and two workers
     python benchmarks/reindexing.py ../shared/data --sources 100000
 
 Real cutouts of MiraBest; for more sources than it has, the same cutouts without their
 WCS at other positions, each read, decoded and embedded for itself. Beside the rate of
-the job stands that of the encoder alone on the same cutouts, decoded before, in the
-same run. Memory is the largest resident set of any process of the job, file pages that
+the job stands, in the same run and on the same cutouts, that of the encoder without a
+job: files to vectors one after the other, as ``twinjet embed`` makes them, in as many
+processes of as many threads; and that of the encoder for cutouts that were decoded
+before. Memory is the largest resident set of any process of the job, file pages that
 are mapped counted in. The table is benchmarks/results/reindexing.md with --write.
 """
 
@@ -47,7 +49,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder of the catalogues")
     parser.add_argument("--sources", type=int, default=0, help="0: those of MiraBest")
-    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
+    parser.add_argument(
+        "--workers",
+        nargs="*",
+        default=["1x1", "1x2", "2x1"],
+        help="workers x threads of each",
+    )
     parser.add_argument(
         "--views",
         type=int,
@@ -64,10 +71,10 @@ def main() -> None:
         card = encoder_of(folder, args.views)
         lines = [head(card)]
         row: dict[str, float] = {}
-        for workers in args.workers:
-            threads = max(1, (os.cpu_count() or 1) // workers)
-            alone = encoder_alone(card, mirabest, workers, threads)
-            home = folder / f"home{workers}"
+        for pair in args.workers:
+            workers, threads = (int(n) for n in pair.split("x"))
+            alone = encoder_alone(sky, card, workers, threads)
+            home = folder / f"home{pair}"
             row = indexed(sky, home, card, workers, threads)
             lines.append(line(workers, threads, alone, row))
             print(lines[-1], flush=True)
@@ -110,8 +117,13 @@ def encoder_of(folder: Path, views: int) -> Path:
     return folder / "encoder" / "twinjet.json"
 
 
-def encoder_alone(card: Path, mirabest: Path, workers: int, threads: int) -> float:
-    """Cutouts a second of so many encoders at a time, each of so many threads."""
+def encoder_alone(
+    sky: Path, card: Path, workers: int, threads: int
+) -> tuple[float, float]:
+    """Cutouts a second of so many encoders at a time, each of so many threads.
+
+    From files, and of cutouts that were decoded before.
+    """
     code = (
         "import sys, time, csv\n"
         "from pathlib import Path\n"
@@ -119,18 +131,24 @@ def encoder_alone(card: Path, mirabest: Path, workers: int, threads: int) -> flo
         "from twinjet.model.encoder import load_encoder\n"
         "folder, count = Path(sys.argv[1]), int(sys.argv[2])\n"
         "rows = list(csv.DictReader((folder / 'catalogue.csv').open()))[:count]\n"
-        "cutouts = [read_cutout(folder / row['cutout']) for row in rows]\n"
+        "files = [folder / row['cutout'] for row in rows]\n"
+        "cutouts = [read_cutout(file) for file in files]\n"
         "encoder = load_encoder(Path(sys.argv[3]))\n"
         "encoder.embed(cutouts[:16])\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
         "started = time.monotonic()\n"
-        "for start in range(0, len(cutouts), 16):\n"
+        "for start in range(0, count, 16):\n"
+        "    part = [read_cutout(file) for file in files[start:start + 16]]\n"
+        "    encoder.embed(part)\n"
+        "first = time.monotonic()\n"
+        "for start in range(0, count, 16):\n"
         "    encoder.embed(cutouts[start:start + 16])\n"
-        "print(len(cutouts) / (time.monotonic() - started), flush=True)\n"
+        "last = time.monotonic()\n"
+        "print(count / (first - started), count / (last - first), flush=True)\n"
     )
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", code, str(mirabest), str(_ALONE), str(card)],
+            [sys.executable, "-c", code, str(sky), str(_ALONE), str(card)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -145,7 +163,8 @@ def encoder_alone(card: Path, mirabest: Path, workers: int, threads: int) -> flo
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    return sum(float(process.communicate()[0]) for process in processes)
+    rates = [process.communicate()[0].split() for process in processes]
+    return sum(float(r[0]) for r in rates), sum(float(r[1]) for r in rates)
 
 
 def indexed(
@@ -292,19 +311,24 @@ def head(card: Path) -> str:
         f"load {os.getloadavg()[0]:.1f} at the start. `python benchmarks/"
         + " ".join([Path(__file__).name, "../shared/data", *options])
         + "`\n\n"
-        "| workers x threads | cutouts | encoder alone /s | job /s | of it "
+        "| workers x threads | cutouts | encoder, decoded before /s "
+        "| encoder, from files /s | job /s | of the latter "
         "| first tenth /s | last tenth /s | plan s | embed s "
         "| index, verify, publish s | largest process MiB | digest |\n"
-        + "| --- " * 12
+        + "| --- " * 13
         + "|"
     )
 
 
-def line(workers: int, threads: int, alone: float, row: dict[str, float]) -> str:
+def line(
+    workers: int, threads: int, alone: tuple[float, float], row: dict[str, float]
+) -> str:
     """A row of the table."""
+    files, decoded = alone
     return (
-        f"| {workers} x {threads} | {row['count']:,} | {alone:.1f} | {row['rate']:.1f} "
-        f"| {100 * row['rate'] / alone:.0f} % | {row['first']:.1f} | {row['last']:.1f} "
+        f"| {workers} x {threads} | {row['count']:,} | {decoded:.1f} | {files:.1f} "
+        f"| {row['rate']:.1f} | {100 * row['rate'] / files:.0f} % "
+        f"| {row['first']:.1f} | {row['last']:.1f} "
         f"| {row['plan_s']:.1f} | {row['embed_s']:.1f} | {row['rest_s']:.1f} "
         f"| {row['rss_mib']:.0f} | {str(row['digest'])[:12]} |"
     )

@@ -148,12 +148,23 @@ def places_of(
     path: Path,
     needed: Sequence[str],
 ) -> dict[str, int]:
-    """Index of the column for each word of ours that a table has.
+    """Index of the column for each word of ours.
+
+    Parameters
+    ----------
+    fields
+        Columns of a table.
+    mapping
+        Column for a word, where it has none of the usual names.
+    path
+        For the messages.
+    needed
+        Words that must have one.
 
     Raises
     ------
     CatalogueColumnError
-        One that is needed has no column, or a mapped column is not there.
+        A needed word has no column, or a mapped column is not there.
     """
     unknown = sorted(set(mapping) - set(ALIASES))
     if unknown:
@@ -277,7 +288,12 @@ def angle_of(value: Any, word: str, unit: str | None) -> float:
     Raises
     ------
     ValueError
-        It is empty, no angle, or not on the sky.
+        It is none, or not on the sky.
+
+    Examples
+    --------
+    >>> round(angle_of("12:00:00", "ra", None), 9)
+    180.0
     """
     if value is None or (isinstance(value, str) and value.strip().lower() in EMPTY):
         msg = f"{word} is missing"
@@ -304,7 +320,7 @@ def angle_of(value: Any, word: str, unit: str | None) -> float:
 
 
 def text_of(values: Sequence[Any], place: int | None) -> str | None:
-    """A cell as text; None where it is empty or there is no such column."""
+    """Text of a cell without blanks at its ends; None where there is none."""
     if place is None or place >= len(values) or values[place] is None:
         return None
     text = str(values[place]).strip()

@@ -16,7 +16,8 @@
     ├── NoSourceAtPositionError
     ├── NotCalibratedError          a generation made before isolation was measured
     ├── InvalidQueryError           a parameter out of bounds
-    │   └── FilterError             a filter that cannot be understood
+    │   ├── FilterError             a filter that cannot be understood
+    │   └── RegionError             a part of the sky that is none, or too dear
     ├── LabelsError                 labels that no probe can be fitted to
     ├── DiscoveryError              a session of discovery, or a list of known sources
     │   ├── UnknownSessionError
@@ -28,6 +29,8 @@
     │   └── KnownListError          a table that is no list of sources
     ├── NoGenerationError           nothing has been published
     ├── GenerationDamagedError      files are not what was published
+    │   └── LostVectorsError        an engine has not all that it was loaded with
+    ├── IndexUnavailableError       the engine that has the vectors does not answer
     ├── EncoderMismatchError        index and encoder do not belong together
     ├── BuildInProgressError        another build holds the home
     ├── TooManyFailuresError        most cutouts could not be embedded
@@ -192,11 +195,45 @@ class FilterError(InvalidQueryError):
         What was expected.
     position
         Offset of the fault in the text, from 0.
+    expected
+        What may stand there instead.
+    columns
+        Names of those that there are, where one is unknown; at most 100.
+    nearest
+        Those of them that are spelt like it.
+    limit, actual
+        The bound that was passed and by what.
     """
 
-    def __init__(self, message: str, *, position: int | None = None) -> None:
-        super().__init__(message, parameter="where")
+    def __init__(
+        self,
+        message: str,
+        *,
+        position: int | None = None,
+        expected: Sequence[str] = (),
+        columns: Sequence[str] = (),
+        nearest: Sequence[str] = (),
+        limit: float | str | None = None,
+        actual: float | str | None = None,
+    ) -> None:
+        super().__init__(message, parameter="where", limit=limit, actual=actual)
         self.position = position
+        self.expected = list(expected)
+        self.columns = list(columns)
+        self.nearest = list(nearest)
+
+
+class RegionError(InvalidQueryError):
+    """A part of the sky that cannot be understood, is none, or is too dear."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit: float | str | None = None,
+        actual: float | str | None = None,
+    ) -> None:
+        super().__init__(message, parameter="region", limit=limit, actual=actual)
 
 
 class LabelsError(TwinjetIndexError):
@@ -241,6 +278,14 @@ class NoGenerationError(TwinjetIndexError):
 
 class GenerationDamagedError(TwinjetIndexError):
     """A generation's files are not what was published."""
+
+
+class LostVectorsError(GenerationDamagedError):
+    """An engine has not, or not any more, all vectors of a generation."""
+
+
+class IndexUnavailableError(TwinjetIndexError):
+    """The engine that has the vectors is away, not installed or too old."""
 
 
 class EncoderMismatchError(TwinjetIndexError):

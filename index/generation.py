@@ -33,8 +33,9 @@ from twinjet.index.calibrate import background_of, calibrate
 from twinjet.index.calibration import Calibration, files_of
 from twinjet.index.durable import file_digest, publish_folder
 from twinjet.index.errors import GenerationDamagedError
+from twinjet.index.vectors.engine import VectorEngine
 from twinjet.index.vectors.faiss_index import FaissIndex, build_index
-from twinjet.index.vectors.port import Vectors
+from twinjet.index.vectors.port import VectorIndex, Vectors
 
 FORMAT = 1
 
@@ -109,7 +110,7 @@ class OpenGeneration:
     """A generation that has been checked and is ready to search."""
 
     manifest: Manifest
-    index: FaissIndex
+    index: VectorIndex
     vectors: Vectors
     """Shape (N, D), float32, memory-mapped."""
     positions: NDArray[np.float64]
@@ -162,6 +163,17 @@ def folder_name(number: int) -> str:
     'g000007'
     """
     return f"g{number:06d}"
+
+
+def index_name(number: int, digest: str) -> str:
+    """Name of a generation in an engine: of its number and all that is in it.
+
+    Examples
+    --------
+    >>> index_name(7, "c0ffee" * 10)
+    'g000007_c0ffeec0ffee'
+    """
+    return f"{folder_name(number)}_{digest[:12]}"
 
 
 def write_generation(
@@ -282,15 +294,40 @@ def unused(folder: Path) -> Iterator[bool]:
         yield True
 
 
-def open_generation(folder: Path) -> OpenGeneration:
-    """Check every file of a generation against its manifest, then open it.
-
-    As long as what it returns is in use the files are not removed.
+def load_generation(folder: Path, engine: VectorEngine) -> None:
+    """Have an engine hold the vectors of a generation, whose files are checked first.
 
     Raises
     ------
     GenerationDamagedError
         A file is absent or not what the manifest says.
+    IndexUnavailableError
+        The engine does not answer, or cannot take them.
+    """
+    opened = open_generation(folder)
+    manifest = opened.manifest
+    engine.load(index_name(manifest.number, manifest.digest), opened.vectors)
+
+
+def open_generation(folder: Path, engine: VectorEngine | None = None) -> OpenGeneration:
+    """Check every file of a generation against its manifest, then open it.
+
+    As long as what it returns is in use the files are not removed.
+
+    Parameters
+    ----------
+    folder
+        Of its files.
+    engine
+        What its vectors are searched by; FAISS in this process when None.
+
+    Raises
+    ------
+    GenerationDamagedError
+        A file is absent or not what the manifest says, or the engine does not have
+        all vectors.
+    IndexUnavailableError
+        The engine does not answer.
     """
     lease = Lease(folder)
     manifest = Manifest.read(folder)
@@ -313,9 +350,15 @@ def open_generation(folder: Path) -> OpenGeneration:
     if not shapes or positions.shape != (manifest.count, 3):
         msg = f"{folder}: arrays of {vectors.shape} and {positions.shape} do not fit"
         raise GenerationDamagedError(msg)
+    index: VectorIndex | None = None
+    if engine is not None:
+        name = index_name(manifest.number, manifest.digest)
+        index = engine.open(name, manifest.count, vectors)
+    if index is None:
+        index = FaissIndex(folder / "index.faiss", vectors)
     return OpenGeneration(
         manifest=manifest,
-        index=FaissIndex(folder / "index.faiss", vectors),
+        index=index,
         vectors=vectors,
         positions=positions,
         background=np.load(folder / "background.npy"),
@@ -326,12 +369,27 @@ def open_generation(folder: Path) -> OpenGeneration:
     )
 
 
+def check_engine(opened: OpenGeneration, engine: VectorEngine | None) -> None:
+    """See whether the engine that searches a generation still has all of it.
+
+    Raises
+    ------
+    GenerationDamagedError
+        It is gone from there, or rows of it are.
+    IndexUnavailableError
+        The engine does not answer.
+    """
+    if engine is not None and not isinstance(opened.index, FaissIndex):
+        manifest = opened.manifest
+        engine.check(index_name(manifest.number, manifest.digest), manifest.count)
+
+
 def canary_rows(count: int) -> NDArray[np.int64]:
     """Rows of the sources that must find themselves, spread over all."""
     return np.unique(np.linspace(0, count - 1, _CANARIES).astype(np.int64))
 
 
-def recall_of(index: FaissIndex, vectors: Vectors) -> float:
+def recall_of(index: VectorIndex, vectors: Vectors) -> float:
     """Recall at 10 against exact search over the canaries.
 
     Raises

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from twinjet.index.errors import InvalidQueryError
+from twinjet.index.regions import Region
 
 MAX_K = 1000
 
@@ -36,7 +37,7 @@ class Options:
     where
         Filter on columns, in the grammar of `twinjet.index.where`.
     region
-        Only within (ra, dec, radius), ICRS degrees.
+        Only in this part of the sky.
     exact
         Compare with every vector.
     least
@@ -53,7 +54,7 @@ class Options:
     keep_duplicates: bool = False
     duplicate_radius_arcsec: float = OBJECT_RADIUS_ARCSEC
     where: str | None = None
-    region: tuple[float, float, float] | None = None
+    region: Region | None = None
     exact: bool = False
     least: bool = False
     diversity: float = 0.0
@@ -94,9 +95,6 @@ def check_options(options: Options) -> None:
     )
     if options.min_similarity is not None:
         _within("min_similarity", options.min_similarity, -1, 1, "")
-    if options.region is not None:
-        ra, dec, radius_deg = options.region
-        check_cone(ra, dec, radius_deg * 3600)
 
 
 def _within(name: str, value: float, low: float, high: float, unit: str) -> None:

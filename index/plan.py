@@ -4,13 +4,14 @@
 
     jobs/<id>/
         sources.parquet    every source with its cutout's digest and key, or why not
-        tasks.parquet      what must be embedded; each row group is a shard
+        tasks.parquet      what must be embedded; some row groups together are a shard
         plan.json          counts, and the digest of it all; written last
 
 Sources are in order on the sky, so that neighbours lie in the same shards.
 """
 
 import json
+import math
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -37,6 +38,12 @@ from twinjet.index.source import RowProblem, Source
 
 # Sources of a row group of sources.parquet, which are in memory together.
 _GROUP_ROWS = 4096
+
+# A job has so many shards, or more large ones, for several workers to end together;
+# unless it has too few cutouts: looking for the next shard takes a worker half of the
+# time that it takes to embed so many.
+_LEAST_SHARDS = 32
+_LEAST_ROWS = 32
 
 
 class Watcher(Protocol):
@@ -145,14 +152,15 @@ class _Tasks:
     """
 
     def __init__(self, path: Path, shard_sources: int) -> None:
-        self._size = shard_sources
+        self._most = shard_sources
+        self._size = min(_LEAST_ROWS, shard_sources)
         self._file = pq.ParquetWriter(path, _TASKS, compression="zstd")
         self._cell = -1
         self._known: set[str] = set()
         self._waiting: list[Item] = []
         self.count = 0
         """Of cutouts."""
-        self.shards = 0
+        self._groups = 0
 
     def add(self, key: str, item: Item, cell: int) -> None:
         if cell != self._cell:
@@ -177,13 +185,20 @@ class _Tasks:
         table = _task_table(self._waiting)
         self._file.write_table(table, row_group_size=len(self._waiting))
         self._waiting = []
-        self.shards += 1
+        self._groups += 1
+
+    @property
+    def shards(self) -> int:
+        """How many there are to be, once all is written."""
+        least = math.ceil(self._groups / (self._most // self._size))
+        return max(least, min(self._groups, _LEAST_SHARDS))
 
 
-def read_task(folder: Path, number: int) -> list[Item]:
-    """What one shard is to be made of."""
+def read_task(folder: Path, number: int, shards: int) -> list[Item]:
+    """What one of so many shards is to be made of."""
     with pq.ParquetFile(folder / "tasks.parquet") as file:
-        table = file.read_row_group(number)
+        first, end = (n * file.num_row_groups // shards for n in (number, number + 1))
+        table = file.read_row_groups(range(first, end))
     digests = table["digest"].to_pylist()
     return [Item(s, d) for s, d in zip(sources_of(table), digests, strict=True)]
 

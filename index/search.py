@@ -268,7 +268,10 @@ class Searcher:
         if options.where is None and options.region is None:
             return None
         return self.store.select_rows(
-            self._number, where=options.where, region=options.region
+            self._number,
+            where=options.where,
+            region=options.region,
+            positions=self.generation.positions,
         )
 
     def searched(self, among: Rows | None, query_rows: Collection[int]) -> int:

@@ -6,7 +6,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import SkyCoord, angular_separation
 from astropy.wcs import WCS
 from numpy.typing import NDArray
 
@@ -69,6 +69,30 @@ class Cutout:
             return None
         ok = bool(np.isfinite(coord.ra.deg) and np.isfinite(coord.dec.deg))
         return coord if ok else None
+
+    def arcsec_from_centre(self, ra: float, dec: float) -> float | None:
+        """Distance of an ICRS position in degrees from the image centre, arcsec.
+
+        None without a WCS. FK5 of J2000 counts as ICRS, to 0.03 arcsec.
+        """
+        if self.wcs is None:
+            return None
+        axes = self.wcs.wcs
+        plain = axes.radesys == "ICRS" or (
+            axes.radesys == "FK5" and axes.equinox == 2000.0  # noqa: PLR2004 - J2000
+        )
+        if not (plain and axes.lngtyp == "RA" and axes.lattyp == "DEC"):
+            centre = self.centre()
+            there = SkyCoord(ra, dec, unit="deg")
+            return None if centre is None else float(centre.separation(there).arcsec)
+        # By hand, for the frames of astropy take as long as a tenth of the encoder.
+        height, width = self.pixels.shape
+        try:
+            lon, lat = self.wcs.pixel_to_world_values((width - 1) / 2, (height - 1) / 2)
+        except Exception:  # noqa: BLE001 - as in `centre`
+            return None
+        apart = angular_separation(*np.radians([lon, lat, ra, dec]))
+        return float(np.degrees(apart)) * 3600 if np.isfinite(apart) else None
 
     def offset_of(self, ra: float, dec: float) -> tuple[float, float] | None:
         """Pixel offset (dx, dy) of an ICRS position in degrees from the centre.

@@ -71,8 +71,9 @@ class Encoder:
         self.card = card
         self._device = torch.device(device)
         self._backbone = backbone.eval().to(self._device)
+        self._network = backbone.folded()
         # In place; the type of `to` of a module knows of no memory format.
-        backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.mean = mean.to(self._device)
         self._head = None if head is None else head.to(self._device)
 
@@ -174,7 +175,7 @@ class Encoder:
             if missing:
                 part = torch.cat([part, part.new_zeros(missing, *part.shape[1:])])
             part = part.to(device).contiguous(memory_format=torch.channels_last)
-            done.append(self._backbone(part)[: size - missing])
+            done.append(self._network(part)[: size - missing])
         return torch.cat(done)
 
     def with_head(self, head: NDArray[np.float32]) -> "Encoder":

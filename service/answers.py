@@ -1,19 +1,20 @@
 """Answers of searches on the wire."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated, Any, Literal
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Query, Request, Response
 from pydantic import BaseModel
 
 from twinjet.index.batch import BatchAnswer, Result
 from twinjet.index.options import MAX_OFFSET
 from twinjet.index.outliers import Outlier, OutliersAnswer, calibration_of
 from twinjet.index.search import Answer, Neighbour
-from twinjet.index.source import Source
-from twinjet.service.content import JSON
+from twinjet.index.source import Column, Source
+from twinjet.service.content import JSON, wanted_format
 from twinjet.service.dependencies import PinnedDep, RootDep
 from twinjet.service.errors import described
 from twinjet.service.paging import next_page
@@ -34,7 +35,17 @@ from twinjet.service.schemas_batch import (
     RowProblem,
 )
 from twinjet.service.schemas_outliers import CalibrationOut, OutlierOut, OutliersOut
+from twinjet.service.tables import (
+    MEDIA_TYPES,
+    AnswerTable,
+    Format,
+    batch_table,
+    neighbours_table,
+    outliers_table,
+)
 from twinjet.service.timings import note
+
+_SUFFIXES: Mapping[Format, str] = {"csv": "csv", "votable": "vot", "parquet": "parquet"}
 
 
 @dataclass(frozen=True)
@@ -44,6 +55,8 @@ class Asking:
     request: Request
     served: Served
     root: str
+    form: Format | None
+    """Of a table; None for JSON."""
 
     def similar(self, answer: Answer, query: QueryOut) -> Response:
         """Neighbours with links, and the address of the next page."""
@@ -57,7 +70,13 @@ class Asking:
             next=self._next_page(answer.neighbours, more=answer.more),
         )
         note(self.request, answer.timings_ms)
-        return self._reply(out, out.generation, began)
+        return self._reply(
+            out,
+            out.generation,
+            partial(neighbours_table, answer.neighbours),
+            began,
+            following=out.next,
+        )
 
     def batch(self, answer: BatchAnswer, radius_arcsec: float) -> Response:
         """What came of each row."""
@@ -69,7 +88,9 @@ class Asking:
             results=[self._result(result) for result in answer.results],
         )
         note(self.request, answer.timings_ms)
-        return self._reply(out, out.generation, began)
+        return self._reply(
+            out, out.generation, partial(batch_table, answer.results), began
+        )
 
     def outliers(self, answer: OutliersAnswer) -> Response:
         """Isolated sources, and the address of the next page."""
@@ -93,7 +114,13 @@ class Asking:
             next=self._next_page(answer.outliers, more=answer.more),
         )
         note(self.request, answer.timings_ms)
-        return self._reply(out, out.generation, began)
+        return self._reply(
+            out,
+            out.generation,
+            partial(outliers_table, answer.outliers),
+            began,
+            following=out.next,
+        )
 
     def known_source(self, source: Source | None) -> dict[str, Any]:
         """Members of the query for a catalogued source."""
@@ -141,11 +168,38 @@ class Asking:
         )
 
     def _reply(
-        self, out: BaseModel, generation: GenerationOut, began: float
+        self,
+        out: BaseModel,
+        generation: GenerationOut,
+        table: Callable[[Sequence[Column], Mapping[str, str]], AnswerTable],
+        began: float,
+        *,
+        following: str | None = None,
     ) -> Response:
-        body = out.model_dump_json()
+        headers = provenance(generation) | {"Vary": "Accept"}
+        if following is not None:
+            headers["Link"] = f'<{following}>; rel="next"'
+        body: str | bytes
+        if self.form is None:
+            body, media = out.model_dump_json(), JSON
+        else:
+            about = generation.model_dump(exclude_none=True)
+            about = {"generation": about.pop("number"), **about}
+            about |= {} if following is None else {"next": following}
+            made = table(
+                self.served.generation.columns,
+                {name: _text(value) for name, value in about.items()},
+            )
+            body, media = made.written(self.form), MEDIA_TYPES[self.form]
+            name = f"twinjet-{made.name}.{_SUFFIXES[self.form]}"
+            headers["Content-Disposition"] = f'attachment; filename="{name}"'
         note(self.request, {"answer": 1e3 * (time.perf_counter() - began)})
-        return Response(body, media_type=JSON, headers=provenance(generation))
+        return Response(body, media_type=media, headers=headers)
+
+
+def _text(value: object) -> str:
+    """Of a member of the generation, as JSON writes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def provenance(generation: GenerationOut) -> dict[str, str]:
@@ -160,9 +214,22 @@ def provenance(generation: GenerationOut) -> dict[str, str]:
     return headers
 
 
-def asking(request: Request, served: PinnedDep, root: RootDep) -> Asking:
+def asking(
+    request: Request,
+    served: PinnedDep,
+    root: RootDep,
+    *,
+    format: Annotated[  # noqa: A002 - the parameter's name on the wire
+        Literal["json", "csv", "votable", "parquet"] | None,
+        Query(description="Of the answer; what `Accept` prefers when absent, or JSON"),
+    ] = None,
+) -> Asking:
     """What is needed to answer."""
-    return Asking(request, served, root)
+    if format is None:
+        form = wanted_format(request.headers.get("accept", ""))
+    else:
+        form = None if format == "json" else format
+    return Asking(request, served, root, form)
 
 
 AskingDep = Annotated[Asking, Depends(asking)]

@@ -81,7 +81,7 @@ def create_app(config: Config | None = None) -> FastAPI:
     # JSON before uploads, where they have a path in common.
     for module in (
         *(pages, docs, examples, batch, similar, probe, sources, generations),
-        *(outliers, sessions, lists, jobs, health),
+        *(outliers, jobs, health, sessions, lists),
     ):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")

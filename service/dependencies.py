@@ -6,12 +6,34 @@ from fastapi import Depends, Query, Request
 
 from twinjet.index.errors import InvalidQueryError
 from twinjet.index.options import MAX_K, MAX_OFFSET, Options
+from twinjet.index.polygons import MAX_VERTICES
+from twinjet.index.region_text import parse_region
+from twinjet.index.regions import Cone, Region
+from twinjet.index.where_grammar import MAX_DEPTH, MAX_LENGTH, MAX_LIST, MAX_TERMS
 from twinjet.service.resources import Resources, Served
 
-# A filter longer than this is no filter that a person wrote.
-_MAX_WHERE = 2000
 _MAX_EXCLUDED = 1000
 
+WHERE = (
+    "Filter on columns, as `angular_size_arcsec > 30 and redshift is not null`. "
+    "`= != < <= > >=` with a number, `'text'`, `true`, `false` or another column; "
+    "`in (…)`, `between … and …`, `like '…%'`, `ilike`, `is null`; `and`, `or`, "
+    f"`not`, parentheses. Up to {MAX_LENGTH} characters, {MAX_TERMS} terms, "
+    f"{MAX_LIST} values in a list, {MAX_DEPTH} parentheses and nots within one another"
+)
+
+REGION = (
+    "Part of the sky, ICRS degrees: `CIRCLE ra dec radius`, `RANGE ra ra dec dec`, "
+    "`BOX ra dec width height [angle]`, `POLYGON ra dec ra dec ra dec …` (up to "
+    f"{MAX_VERTICES} corners, smaller than a hemisphere), or `MOC` followed by a MOC "
+    "as ASCII or JSON"
+)
+REGIONS = [
+    "CIRCLE 180 30 2",
+    "RANGE 350 10 -5 5",
+    "POLYGON 10 0 12 0 11 2",
+    "MOC 3/1-4",
+]
 ExcludeParam = Annotated[
     list[str] | None, Query(max_length=_MAX_EXCLUDED, description="IDs to leave out")
 ]
@@ -25,8 +47,8 @@ DuplicatesParam = Annotated[
 WhereParam = Annotated[
     str | None,
     Query(
-        max_length=_MAX_WHERE,
-        description="Filter on columns, as `angular_size_arcsec > 30`",
+        description=WHERE,
+        examples=["angular_size_arcsec > 30 and fr_class = 'FRII'"],
     ),
 ]
 
@@ -69,6 +91,7 @@ def root_path(request: Request) -> str:
 
 def region(
     *,
+    region: Annotated[str | None, Query(description=REGION, examples=REGIONS)] = None,
     region_ra: Annotated[
         float | None,
         Query(ge=0, le=360, allow_inf_nan=False, description="ICRS degrees"),
@@ -81,8 +104,8 @@ def region(
         float | None,
         Query(ge=0, le=180, allow_inf_nan=False, description="Radius of the region"),
     ] = None,
-) -> tuple[float, float, float] | None:
-    """Centre and radius of the part of the sky that is asked for, degrees."""
+) -> Region | None:
+    """The part of the sky that is asked for."""
     parts = {
         "region_ra": region_ra,
         "region_dec": region_dec,
@@ -93,7 +116,12 @@ def region(
         missing = next(name for name, value in parts.items() if value is None)
         message = f"{missing} is missing: a region needs {', '.join(parts)}"
         raise InvalidQueryError(message, parameter=missing)
-    return (given[0], given[1], given[2]) if given else None
+    if region is not None:
+        if given:
+            message = "region does not go with region_ra: leave one of them out"
+            raise InvalidQueryError(message, parameter="region")
+        return parse_region(region)
+    return Cone(given[0], given[1], given[2]) if given else None
 
 
 def options(
@@ -115,7 +143,7 @@ def options(
     exclude: ExcludeParam = None,
     duplicates: DuplicatesParam = "drop",
     where: WhereParam = None,
-    region: Annotated[tuple[float, float, float] | None, Depends(region)],
+    region: Annotated[Region | None, Depends(region)],
     exact: Annotated[bool, Query(description="Compare with every vector")] = False,
     order: Annotated[
         str,
@@ -148,7 +176,7 @@ def options(
 
 
 ResourcesDep = Annotated[Resources, Depends(resources)]
-RegionDep = Annotated[tuple[float, float, float] | None, Depends(region)]
+RegionDep = Annotated[Region | None, Depends(region)]
 ServedDep = Annotated[Served, Depends(served)]
 PinnedDep = Annotated[Served, Depends(pinned)]
 OptionsDep = Annotated[Options, Depends(options)]

@@ -43,6 +43,7 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     index_errors.UnknownEncoderError: (404, "unknown-encoder"),
     index_errors.CutoutUnavailableError: (404, "cutout-unavailable"),
     index_errors.FilterError: (422, "invalid-filter"),
+    index_errors.RegionError: (422, "invalid-region"),
     index_errors.InvalidQueryError: (422, "invalid-parameter"),
     index_errors.CatalogueError: (422, "unusable-table"),
     index_errors.LabelsError: (422, "unusable-labels"),
@@ -59,6 +60,8 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     index_errors.IdempotencyError: (422, "idempotency-key-reused"),
     index_errors.NoGenerationError: (503, "index-unavailable"),
     index_errors.GenerationDamagedError: (503, "index-unavailable"),
+    index_errors.LostVectorsError: (503, "index-unavailable"),
+    index_errors.IndexUnavailableError: (503, "index-unavailable"),
     index_errors.EncoderMismatchError: (503, "model-mismatch"),
 }
 
@@ -96,7 +99,7 @@ def problem(
     status: int,
     name: str,
     detail: str,
-    **members: str | float | None,
+    **members: str | float | list[str] | None,
 ) -> JSONResponse:
     """A problem document; members without a value are left out."""
     body = _members(status, name, detail, **members)
@@ -128,7 +131,7 @@ def described(exc: TwinjetIndexError) -> dict[str, Any]:
 
 
 def _members(
-    status: int, name: str, detail: str, **members: str | float | None
+    status: int, name: str, detail: str, **members: str | float | list[str] | None
 ) -> dict[str, Any]:
     body: dict[str, Any] = {
         "type": f"/problems/{name}",
@@ -180,6 +183,9 @@ async def _domain_error(request: Request, exc: Exception) -> JSONResponse:
         limit=getattr(exc, "limit", None),
         actual=getattr(exc, "actual", None),
         position=getattr(exc, "position", None),
+        expected=getattr(exc, "expected", None) or None,
+        nearest=getattr(exc, "nearest", None) or None,
+        columns=getattr(exc, "columns", None) or None,
     )
 
 

@@ -16,11 +16,12 @@ from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import (
     EncoderMismatchError,
     GenerationDamagedError,
+    LostVectorsError,
     NoGenerationError,
     TwinjetIndexError,
     UnknownGenerationError,
 )
-from twinjet.index.generation import Manifest, open_generation
+from twinjet.index.generation import Manifest, check_engine, open_generation
 from twinjet.index.jobs.engine import connect
 from twinjet.index.jobs.jobs import Jobs
 from twinjet.index.jobs.progress import ProgressBoard
@@ -28,6 +29,7 @@ from twinjet.index.locks import AdvisoryLock, lease_of
 from twinjet.index.search import Searcher
 from twinjet.index.source import Source
 from twinjet.index.store import READY, Generation, SourceStore
+from twinjet.index.vectors.engine import open_engine
 from twinjet.model.card import EncoderCard
 from twinjet.model.decode import read_cutout
 from twinjet.model.encoder import (
@@ -98,6 +100,12 @@ class Resources:
         engine = create_engine(config.metadata_url)
         upgrade(engine)
         self.store = SourceStore(engine)
+        self.vector_engine = open_engine(
+            config.vectors,
+            engine,
+            config.milvus_uri,
+            memory_bytes=config.vectors_memory_bytes,
+        )
         self.inference = Inference(_encoder(config))
         self.trouble: str | None = None
         self._served: Served | None = None
@@ -229,21 +237,16 @@ class Resources:
             served.lease.release()
 
     def _refresh(self) -> None:
-        # What is held open is not removed from the disk.
-        idle_since = time.monotonic() - _EARLIER_S
-        for number, (_, asked) in list(self._earlier.items()):
-            if asked < idle_since:
-                self._let_go(number)
+        self._let_idle_go()
         try:
             current = self.store.current()
             if current is None:
                 return
             before = self._served
-            held = [served for served, _ in self._earlier.values()]
-            for served in [*held, *filter(None, [before])]:
-                if served.lease is not None:
-                    served.lease.stay()
+            self._stay()
             if before is not None and current.number == before.generation.number:
+                check_engine(before.searcher.generation, self.vector_engine)
+                self.trouble = None
                 return
             self._served = self._open(current)
             if before is not None:  # some are still turning its pages
@@ -254,6 +257,28 @@ class Resources:
             if str(exc) != self.trouble:
                 _log.warning("the published generation is not served: %s", exc)
             self.trouble = str(exc)
+            if isinstance(exc, LostVectorsError):
+                self._withdraw()
+
+    def _let_idle_go(self) -> None:
+        """What is held open is not removed from the disk."""
+        idle_since = time.monotonic() - _EARLIER_S
+        for number, (_, asked) in list(self._earlier.items()):
+            if asked < idle_since:
+                self._let_go(number)
+
+    def _stay(self) -> None:
+        """Go on to hold what is open."""
+        held = [served for served, _ in self._earlier.values()]
+        for served in [*held, *filter(None, [self._served])]:
+            if served.lease is not None:
+                served.lease.stay()
+
+    def _withdraw(self) -> None:
+        """Serve nothing, rather than answers without what has been lost."""
+        if self._served is not None and self._served.lease is not None:
+            self._served.lease.release()
+        self._served = None
 
     def _open(self, generation: Generation) -> Served:
         lease = lease_of(self.store.engine, generation.number)
@@ -261,7 +286,8 @@ class Resources:
         if lease is not None and not lease.take():
             lease = None
         try:
-            opened = open_generation(self.config.files.generation(generation.folder))
+            folder = self.config.files.generation(generation.folder)
+            opened = open_generation(folder, self.vector_engine)
             return Served(
                 generation=generation,
                 searcher=Searcher(opened, self.store),

@@ -4,6 +4,7 @@ from typing import Any
 
 from twinjet.service.errors import MEDIA_TYPE
 from twinjet.service.schemas import Problem
+from twinjet.service.tables import MEDIA_TYPES
 
 _SCHEMA = {"$ref": f"#/components/schemas/{Problem.__name__}"}
 
@@ -31,4 +32,9 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
         422: "Invalid parameter or unusable file",
         503: "No index to answer from",
     }.items()
+}
+
+# What an answer may look like besides JSON, by `Accept` or `format`.
+TABLE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {media: {} for media in MEDIA_TYPES.values()}}
 }

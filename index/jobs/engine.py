@@ -13,9 +13,9 @@ JOBS = "twinjet-jobs"
 """Queue of jobs, of which one is at work at a time."""
 
 SHARDS = "twinjet-shards"
-"""Queue of their shards, of which each worker takes one at a time."""
+"""Queue of their shards, of which each worker makes one at a time."""
 
-VERSION = "1"
+VERSION = "2"
 """Of what jobs do step by step. A worker takes jobs of its own version only, so this
 changes when a job that is under way could not be gone on with."""
 

@@ -24,6 +24,7 @@ from twinjet.index.jobs.request import ReindexRequest
 from twinjet.index.jobs.steps import set_bench
 from twinjet.index.reindex import Workshop
 from twinjet.index.store import SourceStore
+from twinjet.index.vectors.engine import VectorEngine
 from twinjet.model.encoder import Encoder, card_path, load_encoder
 
 _log = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ class Worker:
         database when None.
     poll_s
         Between looks for work.
+    engine
+        What searches the vectors; FAISS in each process when None.
     """
 
     def __init__(
@@ -67,11 +70,13 @@ class Worker:
         grace_s: int = 0,
         patience_s: float | None = None,
         poll_s: float = POLL_S,
+        engine: VectorEngine | None = None,
     ) -> None:
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.board = ProgressBoard(store.engine)
         self.home = home
         self.store = store
+        self.engine = engine
         self._url = url
         self._device = device
         self._grace_s = grace_s
@@ -103,7 +108,8 @@ class Worker:
         )
         DBOS.register_queue(
             SHARDS,
-            worker_concurrency=1,
+            # One at work and one that waits for it to end, so that it goes on at once.
+            worker_concurrency=2,
             polling_interval_sec=self._poll_s,
             on_conflict="always_update",
         )
@@ -132,6 +138,7 @@ class Worker:
             encoder=self._encoder(request.encoder),
             provider=open_provider(request.cutouts),
             pixel_scale_arcsec=request.pixel_scale_arcsec,
+            engine=self.engine,
         )
 
     def _load(self, name: str | None) -> Encoder:

@@ -11,7 +11,12 @@ from typing import Any, TypeVar
 from dbos import DBOS, SetEnqueueOptions, SetWorkflowID, StepOptions
 from sqlalchemy.exc import SQLAlchemyError
 
-from twinjet.index.errors import GenerationDamagedError, JobError, SharedStoreError
+from twinjet.index.errors import (
+    GenerationDamagedError,
+    IndexUnavailableError,
+    JobError,
+    SharedStoreError,
+)
 from twinjet.index.jobs import steps
 from twinjet.index.jobs.engine import JOBS, SHARDS, VERSION
 
@@ -25,6 +30,7 @@ _TRANSIENT = (
     OSError,
     SQLAlchemyError,
     GenerationDamagedError,
+    IndexUnavailableError,
     SharedStoreError,
 )
 

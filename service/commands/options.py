@@ -18,6 +18,7 @@ from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import NoGenerationError
 from twinjet.index.generation import OpenGeneration, open_generation
 from twinjet.index.store import SourceStore
+from twinjet.index.vectors.engine import VectorEngine, open_engine
 from twinjet.model.encoder import (
     Encoder,
     card_path,
@@ -71,6 +72,16 @@ def existing_store_of(config: Config) -> SourceStore:
     return store_of(config)
 
 
+def engine_of(config: Config, store: SourceStore) -> VectorEngine | None:
+    """What searches the vectors; None is FAISS in this process."""
+    return open_engine(
+        config.vectors,
+        store.engine,
+        config.milvus_uri,
+        memory_bytes=config.vectors_memory_bytes,
+    )
+
+
 def encoder_of(config: Config) -> Encoder:
     """The encoder in force."""
     if config.encoder is None:
@@ -90,7 +101,8 @@ def open_current(config: Config, store: SourceStore) -> OpenGeneration:
     if current is None:
         msg = f"nothing is indexed in {config.home}: run `twinjet index FOLDER`"
         raise NoGenerationError(msg)
-    return open_generation(config.files.generation(current.folder))
+    folder = config.files.generation(current.folder)
+    return open_generation(folder, engine_of(config, store))
 
 
 def bars() -> Progress:

@@ -10,7 +10,7 @@ from twinjet.index.options import Options
 from twinjet.service.answers import Asking, AskingDep
 from twinjet.service.content import JSON, JsonRoute, form_only
 from twinjet.service.dependencies import OptionsDep, ResourcesDep
-from twinjet.service.responses import PROBLEM_RESPONSES
+from twinjet.service.responses import PROBLEM_RESPONSES, TABLE_RESPONSES
 from twinjet.service.schemas_batch import BatchIn, BatchOut
 from twinjet.service.uploads import file_bytes
 
@@ -34,6 +34,7 @@ _Radius = Annotated[
     "/similar/batch",
     summary="Neighbours of each of many sources",
     response_model=BatchOut,
+    responses=TABLE_RESPONSES,
     include_in_schema=False,
 )
 def similar_to_ids(
@@ -54,6 +55,7 @@ router.include_router(_json)
     summary="Neighbours of each of many sources: IDs or positions, as JSON or a table",
     dependencies=[Depends(form_only)],
     response_model=BatchOut,
+    responses=TABLE_RESPONSES,
     openapi_extra={"requestBody": {"content": _BODY}},
 )
 async def similar_to_table(

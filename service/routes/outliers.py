@@ -14,7 +14,7 @@ from twinjet.service.dependencies import (
     ResourcesDep,
     WhereParam,
 )
-from twinjet.service.responses import PROBLEM_RESPONSES
+from twinjet.service.responses import PROBLEM_RESPONSES, TABLE_RESPONSES
 from twinjet.service.schemas_outliers import OutliersOut
 
 router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES)
@@ -24,6 +24,7 @@ router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES)
     "/outliers",
     summary="The most isolated sources: those whose nearest others are farthest",
     response_model=OutliersOut,
+    responses=TABLE_RESPONSES,
 )
 def list_outliers(
     held: ResourcesDep,

@@ -12,7 +12,7 @@ from twinjet.service.answers import AskingDep
 from twinjet.service.content import form_only
 from twinjet.service.dependencies import OptionsDep, ResourcesDep
 from twinjet.service.inference import Embedded
-from twinjet.service.responses import PROBLEM_RESPONSES
+from twinjet.service.responses import PROBLEM_RESPONSES, TABLE_RESPONSES
 from twinjet.service.routes.examples import EXAMPLES_BODY
 from twinjet.service.schemas import EmbeddingOut, QueryOut, SimilarOut
 from twinjet.service.timings import note
@@ -46,6 +46,7 @@ _Invariant = Annotated[
     "/similar/{source_id:path}",
     summary="Neighbours of a catalogued source",
     response_model=SimilarOut,
+    responses=TABLE_RESPONSES,
 )
 def similar_to_source(
     source_id: str, asking: AskingDep, options: OptionsDep
@@ -59,6 +60,7 @@ def similar_to_source(
     "/similar",
     summary="Neighbours of the source nearest to a position",
     response_model=SimilarOut,
+    responses=TABLE_RESPONSES,
 )
 def similar_to_position(
     asking: AskingDep,
@@ -91,6 +93,7 @@ def similar_to_position(
     summary="Neighbours of an uploaded cutout, or of examples as JSON",
     dependencies=[Depends(form_only)],
     response_model=SimilarOut,
+    responses=TABLE_RESPONSES,
     openapi_extra={"requestBody": {"content": EXAMPLES_BODY}},
 )
 async def similar_to_upload(

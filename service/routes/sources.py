@@ -9,7 +9,13 @@ from twinjet.index.options import check_cone
 from twinjet.index.resolve import resolve
 from twinjet.index.source import Source
 from twinjet.model.render import Stretch
-from twinjet.service.dependencies import ResourcesDep, RootDep, ServedDep
+from twinjet.service.dependencies import (
+    WHERE,
+    RegionDep,
+    ResourcesDep,
+    RootDep,
+    ServedDep,
+)
 from twinjet.service.paging import next_page
 from twinjet.service.resources import Served
 from twinjet.service.responses import PROBLEM_RESPONSES
@@ -55,9 +61,8 @@ def list_sources(
         float | None,
         Query(ge=0, le=648_000, allow_inf_nan=False, description="Of the cone"),
     ] = None,
-    where: Annotated[
-        str | None, Query(max_length=2000, description="Filter on columns")
-    ] = None,
+    where: Annotated[str | None, Query(description=WHERE)] = None,
+    region: RegionDep,
     sort: Annotated[
         str | None,
         Query(max_length=100, description="Column; `-column` for descending"),
@@ -70,13 +75,16 @@ def list_sources(
     number = served.generation.number
     token = None
     if name is not None:
-        _only("name", {"ra": ra, "dec": dec, "where": where, "sort": sort})
+        _only(
+            "name",
+            {"ra": ra, "dec": dec, "where": where, "sort": sort, "region": region},
+        )
         items = [
             _item(served, root, m.source, match=m.kind, separation=m.separation_arcsec)
             for m in resolve(held.store, number, name, limit=limit)
         ]
     elif ra is not None or dec is not None:
-        _only("a cone", {"sort": sort, "after": after})
+        _only("a cone", {"sort": sort, "after": after, "region": region})
         if ra is None or dec is None or radius_arcsec is None:
             given = {"ra": ra, "dec": dec, "radius_arcsec": radius_arcsec}
             missing = next(part for part, value in given.items() if value is None)
@@ -92,7 +100,7 @@ def list_sources(
         ]
     else:
         sources, token = held.store.page(
-            number, where=where, after=after, limit=limit, sort=sort
+            number, where=where, region=region, after=after, limit=limit, sort=sort
         )
         items = [_item(served, root, source) for source in sources]
     return SourcesOut(

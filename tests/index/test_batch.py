@@ -23,6 +23,7 @@ from twinjet.index.errors import (
     UnknownSourceError,
 )
 from twinjet.index.options import Options
+from twinjet.index.regions import Cone
 from twinjet.index.search import Neighbour, Searcher
 from twinjet.index.vectors.faiss_index import FaissIndex
 
@@ -43,7 +44,7 @@ def plain(neighbours: list[Neighbour]) -> list[tuple[int, str]]:
         Options(k=5, offset=9),
         Options(k=5, least=True),
         Options(k=5, where="n < 120"),
-        Options(k=5, region=(359.9, 0.0, 70.0)),
+        Options(k=5, region=Cone(359.9, 0.0, 70.0)),
         Options(k=20, min_similarity=0.3),
         Options(k=6, diversity=0.4),
         Options(k=6, keep_duplicates=True),
@@ -81,8 +82,8 @@ def test_an_index_that_is_not_exact_is_asked_and_said_to_be(
     searcher: Searcher, tmp_path: Path
 ) -> None:
     again = make(tmp_path, some_vectors())
-    again.generation.index._scan_from = 0
     assert isinstance(again.generation.index, FaissIndex)
+    again.generation.index._scan_from = 0
     asked = [Asked(1, "s1"), Asked(2, "s2")]
     answer = similar_to_each(again, asked, Options(k=5))
     assert not answer.exact

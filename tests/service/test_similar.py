@@ -310,7 +310,17 @@ def test_an_unknown_source_is_a_404(client: TestClient, name: str) -> None:
 
 def test_a_bad_filter_tells_where_it_went_wrong(client: TestClient) -> None:
     answer = client.get("/similar/T100%2B003", params={"where": "redshift > > 3"})
-    assert assert_problem(answer, 422, "invalid-filter")["position"] == 11
+    body = assert_problem(answer, 422, "invalid-filter")
+    assert (body["position"], body["parameter"]) == (11, "where")
+    assert "a number" in body["expected"]
+    for path in ("/similar/T100%2B003", "/sources"):
+        answer = client.get(path, params={"where": "redshfit > 3"})
+        body = assert_problem(answer, 422, "invalid-filter")
+        assert body["nearest"] == ["redshift"]
+        assert {"ra", "tailed"} <= set(body["columns"])
+        answer = client.get(path, params={"where": "redshift > 1 or " * 2000})
+        body = assert_problem(answer, 422, "invalid-filter")
+        assert (body["limit"], body["actual"]) == (20_000, 32_000)
 
 
 def test_a_form_without_file_says_so(client: TestClient) -> None:
