@@ -63,7 +63,10 @@ def main() -> None:
     report = {
         "commands": [
             "twinjet index ../shared/data/mirabest --home HOME",
-            "python benchmarks/quality/hunt.py HOME",
+            (
+                "python benchmarks/quality/hunt.py HOME "
+                f"--splits {args.splits} --choosing {args.choosing}"
+            ),
         ],
         "encoder": f"{manifest.encoder_name} {manifest.encoder_id}",
         "sources": manifest.count,
