@@ -35,6 +35,7 @@ types: $(VENV)/.developed ## mypy, strict
 
 bench: $(VENV)/.developed ## how long answers take; DATA=folder for real galaxies
 	$(BIN)/python benchmarks/latency.py $(if $(DATA),"$(DATA)")
+	$(BIN)/python benchmarks/by_id.py
 
 bench-quality: $(VENV)/.developed ## how good the encoders are; an hour with TUNE=1
 	$(BIN)/python benchmarks/quality "$(or $(DATA),../shared/data)" $(if $(TUNE),--tuning-runs runs/quality --write)

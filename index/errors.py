@@ -45,6 +45,7 @@
     │   ├── IdempotencyError        a key was used for another request
     │   └── JobFailedError          what a job ended with
     └── StoreError                  the metadata store cannot be used
+        └── HomeMismatchError       it belongs to the files of another home
 """
 
 from collections.abc import Sequence
@@ -374,3 +375,7 @@ class JobFailedError(JobError):
 
 class StoreError(TwinjetIndexError):
     """The metadata store cannot be used."""
+
+
+class HomeMismatchError(StoreError):
+    """The metadata store belongs to the files of another home."""

@@ -4,15 +4,16 @@ The order of a ranking never depends on how much of it was asked for, so that it
 pages join without a gap or a repetition.
 """
 
-import math
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from twinjet.index.scorers import Scorer
+from twinjet.index.sky import chord_of
 from twinjet.index.vectors.port import Rows, VectorIndex, Vectors, best
 
 # Vectors that are scored at a time: of 512 dimensions 16 MB.
@@ -262,21 +263,18 @@ def first_of_each_object(
     Excluded sources, the query among them, count as better: what lies on the query's
     place in the sky is the query again.
     """
-    # Chord of the radius: exact for the smallest angles, where cosines are not.
-    chord = 2 * math.sin(math.radians(radius_arcsec / 3600) / 2)
-    taken = [positions[row] for row in sorted(excluded)]
+    taken = np.array(sorted(excluded), dtype=np.int64)
+    kept = np.flatnonzero(keep)
+    tree = cKDTree(positions[np.concatenate([taken, rows[kept]])])
+    # Chords are exact for the smallest angles, where cosines are not.
+    pairs = tree.query_pairs(chord_of(radius_arcsec), output_type="ndarray")
+    stays = np.ones(len(taken) + len(kept), dtype=bool)
+    # In the order of the better one, whose own fate is known by then.
+    for better, worse in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))].tolist():
+        if stays[better] and worse >= len(taken):
+            stays[worse] = False
     first = np.zeros(len(rows), dtype=bool)
-    seen = np.empty((len(taken) + len(rows), 3))
-    seen[: len(taken)] = np.reshape(taken, (-1, 3))
-    count = len(taken)
-    places = positions[rows]
-    for number in np.flatnonzero(keep):
-        gaps = ((seen[:count] - places[number]) ** 2).sum(axis=1)
-        if count and gaps.min() <= chord**2:
-            continue
-        first[number] = True
-        seen[count] = places[number]
-        count += 1
+    first[kept[stays[len(taken) :]]] = True
     return first
 
 

@@ -217,3 +217,12 @@ class DiscoveryExclusionRow(Base):
     list_name: Mapped[str] = mapped_column(
         ForeignKey("source_list.name"), primary_key=True
     )
+
+
+class InstallationRow(Base):
+    """The home that the database belongs to, in one row."""
+
+    __tablename__ = "installation"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    home_id: Mapped[str] = mapped_column(String(32))

@@ -22,6 +22,7 @@ COMMANDS = {
     "ingest": "ingest",
     "sources": "sources",
     "search": "search",
+    "outliers": "search",
     "embed": "search",
     "session": "session",
     "simulate": "simulate",

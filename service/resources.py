@@ -26,6 +26,7 @@ from twinjet.index.jobs.engine import connect
 from twinjet.index.jobs.jobs import Jobs
 from twinjet.index.jobs.progress import ProgressBoard
 from twinjet.index.locks import AdvisoryLock, lease_of
+from twinjet.index.ownership import join
 from twinjet.index.search import Searcher
 from twinjet.index.source import Source
 from twinjet.index.store import READY, Generation, SourceStore
@@ -99,6 +100,7 @@ class Resources:
         config.home.mkdir(parents=True, exist_ok=True)
         engine = create_engine(config.metadata_url)
         upgrade(engine)
+        join(config.files, engine)
         self.store = SourceStore(engine)
         self.vector_engine = open_engine(
             config.vectors,

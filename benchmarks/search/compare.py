@@ -40,14 +40,15 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=1800.0, help="seconds")
     parser.add_argument("--memory-month", type=float, default=Prices.memory_month)
     parser.add_argument("--disk-month", type=float, default=Prices.disk_month)
+    parser.add_argument("--again", action="store_true", help="what there is, too")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     until = time.monotonic() + 60 * args.minutes
     args.work.mkdir(parents=True, exist_ok=True)
     journal = args.work / "rows.jsonl"
+    done = {key(row) for row in read(journal) if "ended" in row and not args.again}
     left = 0
     for kind, count, name in wanted(args):
-        done = {key(row) for row in read(journal) if "ended" in row}
         if (name, kind, count) in done:
             continue
         if time.monotonic() > until:

@@ -82,6 +82,8 @@ def _measure(head: dict[str, Any], work: Workload, journal: Path) -> None:
             }
             after = resident_mb(contender.pids)
             row["own_mb"], row["mapped_mb"] = after[0] - own, after[1]
+            # Others' work beside it: one minute's average, its own one included.
+            row["load"] = os.getloadavg()[0]
             row["when"] = datetime.now(UTC).strftime("%Y-%m-%d %H:%M")
             _write(journal, row)
     except Exception as exc:  # noqa: BLE001 - a row says what went wrong

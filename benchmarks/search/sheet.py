@@ -20,6 +20,8 @@ def sheet(rows: list[Row], machine: Row, prices: Prices) -> str:
         f"Memory reads {bandwidth['1']:.0f} GB/s from one thread and "
         f"{bandwidth['all']:.0f} from {machine['cores']}: no scan of all float32 rows "
         "is faster than the first line of each table. Queries are not among the rows. "
+        "load is how many processes wanted a core, the contender's one "
+        "among them: above the number of cores times are longer than they would be. "
         "p50 / p99 in milliseconds for ten neighbours, one query at a time; recall at "
         "ten and at a hundred; queries/s from as many threads as cores; memory of the "
         "process's own, and mapped from files; the last three columns are p50 / p99 "
@@ -56,19 +58,22 @@ def _table(rows: list[Row], gb_s: float) -> list[str]:
     count, dimension = rows[0]["count"], rows[0]["dimension"]
     limit = 4 * count * dimension / gb_s / 1e6
     lines = [
-        "| contender | build s | memory MB | p50 / p99 | R@10 | R@100 | p50 / p99, "
-        "k=100 | queries/s | " + " | ".join(p for p in FILTERS if p != "all") + " |",
-        "| --- " * 11 + "|",
-        f"| reads of all rows | | | {limit:.1f} | 1 | 1 | | {1000 / limit:.0f} | | | |",
+        "| contender | load | build s | memory MB | p50 / p99 | R@10 | R@100 "
+        "| p50 / p99, k=100 | queries/s | "
+        + " | ".join(p for p in FILTERS if p != "all")
+        + " |",
+        "| --- " * 12 + "|",
+        f"| all rows read | | | | {limit:.1f} | 1 | 1 | | {1000 / limit:.0f} | | | |",
     ]
     for row in rows:
         name = f"{row['contender']} {row.get('setting', '')}".strip()
         if "failed" in row:
-            lines.append(f"| {name} | {row['failed']} |" + " |" * 9)
+            lines.append(f"| {name} | {row['failed']} |" + " |" * 10)
             continue
         whole = row["parts"]["all"]
         cells = [
             name,
+            f"{row['load']:.1f}",
             f"{row['build_s']:.1f}",
             f"{row['own_mb']:,.0f} + {row['mapped_mb']:,.0f}",
             f"{whole['p50_ms']:.2f} / {whole['p99_ms']:.2f}",

@@ -22,6 +22,7 @@ from twinjet.index.jobs.presence import presence_of
 from twinjet.index.jobs.progress import ProgressBoard
 from twinjet.index.jobs.request import ReindexRequest
 from twinjet.index.jobs.steps import set_bench
+from twinjet.index.ownership import join
 from twinjet.index.reindex import Workshop
 from twinjet.index.store import SourceStore
 from twinjet.index.vectors.engine import VectorEngine
@@ -57,6 +58,12 @@ class Worker:
         Between looks for work.
     engine
         What searches the vectors; FAISS in each process when None.
+
+    Raises
+    ------
+    HomeMismatchError
+        The store belongs to another home: shards would be made of files that are not
+        there, and files removed that are in use.
     """
 
     def __init__(
@@ -72,6 +79,7 @@ class Worker:
         poll_s: float = POLL_S,
         engine: VectorEngine | None = None,
     ) -> None:
+        join(home, store.engine)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.board = ProgressBoard(store.engine)
         self.home = home

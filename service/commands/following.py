@@ -57,20 +57,20 @@ def index_catalogue(
         What it ended with.
     """
     home = config.files
-    snapshot = home.jobs / "catalogues" / f"{catalogue.digest}.parquet"
-    if not snapshot.exists():
-        write_catalogue(snapshot, catalogue)
-    home.share(snapshot)
-    request = replace(
-        request,
-        catalogue=None,
-        mapping={},
-        name=catalogue.name,
-        snapshot=snapshot.relative_to(home.path).as_posix(),
-        # Another process may have another one in force.
-        encoder=None if config.encoder is None else str(config.encoder),
-    )
     with closing(store_of(config)) as store:
+        snapshot = home.jobs / "catalogues" / f"{catalogue.digest}.parquet"
+        if not snapshot.exists():
+            write_catalogue(snapshot, catalogue)
+        home.share(snapshot)
+        request = replace(
+            request,
+            catalogue=None,
+            mapping={},
+            name=catalogue.name,
+            snapshot=snapshot.relative_to(home.path).as_posix(),
+            # Another process may have another one in force.
+            encoder=None if config.encoder is None else str(config.encoder),
+        )
         job, is_ours = _begin(config, store, request)
         worker = Worker(
             config.files,

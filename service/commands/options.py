@@ -17,6 +17,7 @@ from rich.progress import (
 from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import NoGenerationError
 from twinjet.index.generation import OpenGeneration, open_generation
+from twinjet.index.ownership import join
 from twinjet.index.store import SourceStore
 from twinjet.index.vectors.engine import VectorEngine, open_engine
 from twinjet.model.encoder import (
@@ -51,10 +52,17 @@ def config_of(home: Path | None, **values: Any) -> Config:
 
 
 def store_of(config: Config) -> SourceStore:
-    """The metadata store, brought to this version."""
+    """The metadata store, brought to this version.
+
+    Raises
+    ------
+    HomeMismatchError
+        It belongs to another home.
+    """
     config.home.mkdir(parents=True, exist_ok=True)
     engine = create_engine(config.metadata_url)
     upgrade(engine)
+    join(config.files, engine)
     return SourceStore(engine)
 
 

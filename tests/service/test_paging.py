@@ -147,6 +147,32 @@ def test_the_same_question_has_the_same_answer_to_the_byte(
     assert len(bodies) == 1
 
 
+def test_another_service_over_the_generation_gives_the_same_bytes(
+    client: TestClient, config: Config, sky: Path
+) -> None:
+    like = [f"T100+{n:03d}" for n in range(0, 12, 2)]
+    unlike = [f"T100+{n:03d}" for n in range(1, 12, 2)]
+
+    def bodies(client: TestClient) -> list[bytes]:
+        ranker = {"like": like, "unlike": unlike, "strategy": "ranker"}
+        pairs = {"like": like[:1], "pairs": [[like[1], unlike[1]]]}
+        upload = {"file": ("a.fits", (sky / "T003.fits").read_bytes())}
+        answers = [
+            client.get("/similar/T100%2B003?k=20"),
+            client.get("/similar?ra=351.5&dec=-19.1&exact=true"),
+            client.post("/similar", json=ranker),
+            client.post("/similar", json=pairs),
+            client.post("/similar", files=upload),
+            client.post("/similar/batch", json={"ids": like}),
+            client.get("/outliers"),
+        ]
+        assert [answer.status_code for answer in answers] == [200] * 7
+        return [answer.content for answer in answers]
+
+    with TestClient(create_app(config)) as other:
+        assert bodies(other) == bodies(client) == bodies(other)
+
+
 def test_the_last_page_that_may_be_asked_for_has_no_next(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

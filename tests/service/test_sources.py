@@ -185,6 +185,7 @@ def test_every_error_of_ours_has_a_place_in_the_table() -> None:
             "JobError",
             "JobFailedError",
             "JobCancelledError",
+            "HomeMismatchError",
         ),
     }
     for module in (model_errors, index_errors):
