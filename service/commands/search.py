@@ -16,12 +16,15 @@ from twinjet.model.decode import read_cutout
 from twinjet.service.commands.options import (
     HOME,
     JSON,
+    MOC,
     PIXEL_SCALE,
+    REGION,
     config_of,
     encoder_of,
     errors,
     existing_store_of,
     open_current,
+    region_of,
 )
 
 # Measured columns that fit a terminal.
@@ -32,6 +35,8 @@ _SHOWN = 5
 @click.argument("query")
 @click.option("-k", type=click.IntRange(1, MAX_K), default=10, show_default=True)
 @click.option("--where", help="Filter on columns, as 'angular_size_arcsec > 30'.")
+@REGION
+@MOC
 @click.option("--exact", is_flag=True, help="Compare with every vector.")
 @click.option("--invariant", is_flag=True, help="Average over rotations and mirrors.")
 @PIXEL_SCALE
@@ -41,6 +46,8 @@ def search(
     query: str,
     k: int,
     where: str | None,
+    region: str | None,
+    moc: Path | None,
     exact: bool,
     invariant: bool,
     pixel_scale: float | None,
@@ -54,6 +61,7 @@ def search(
     options = Options(
         k=k,
         where=where,
+        region=region_of(region, moc),
         exact=exact,
         duplicate_radius_arcsec=config.duplicate_radius_arcsec,
     )
