@@ -135,8 +135,9 @@ def check_pixels(pixels: NDArray[np.float32]) -> None:
     finite = np.isfinite(pixels)
     fraction = float(finite.mean())
     if fraction < MIN_FINITE_FRACTION:
+        some = f"only {100 * fraction:.1f} %" if fraction else "none"
         msg = (
-            f"only {100 * fraction:.1f} % of the pixels are finite numbers; "
+            f"{some} of the pixels are finite numbers; "
             f"at least {100 * MIN_FINITE_FRACTION:.0f} % must be"
         )
         raise NoUsablePixelsError(msg, limit=MIN_FINITE_FRACTION, actual=fraction)
