@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from twinjet.index.durable import file_digest, publish_folder
 from twinjet.index.errors import GenerationDamagedError
-from twinjet.index.vectors.faiss_index import FaissIndex, build_index
+from twinjet.index.vectors.faiss_index import FaissIndex, build_index, index_kind
 from twinjet.index.vectors.port import Vectors
 
 FORMAT = 1
@@ -62,6 +62,8 @@ class Manifest:
     """Sources of the catalogue that could not be embedded."""
     pixel_scale_arcsec: float | None = None
     """That was given for cutouts without WCS."""
+    index_kind: str = "IVF1,RaBitQfs"
+    """Of index.faiss; that of the first versions when absent."""
     metric: str = "cosine"
     format: int = FORMAT
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -146,7 +148,7 @@ def write_generation(
     folder
         Its final name; the work is done beside it under a temporary one.
     manifest
-        `recall_at_10` and `files` are filled in here.
+        `recall_at_10`, `index_kind` and `files` are filled in here.
     blocks
         Vectors, shape (n, D), float32, unit norm, and positions, shape (n, 3), unit
         vectors, of some sources after the other, `manifest.count` in all.
@@ -173,7 +175,11 @@ def write_generation(
     # The codes are scanned whatever the size, for the recall to be that of a scan.
     index = FaissIndex(half_done / "index.faiss", vectors, scan_from=0)
     recall = recall_of(index, vectors)
-    complete = manifest.to_dict() | {"files": files, "recall_at_10": recall}
+    complete = manifest.to_dict() | {
+        "files": files,
+        "recall_at_10": recall,
+        "index_kind": index_kind(len(vectors)),
+    }
     text = json.dumps(complete, indent=2) + "\n"
     (half_done / "manifest.json").write_text(text, encoding="utf-8")
     publish_folder(half_done, folder)

@@ -9,9 +9,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 from dbos import DBOS, SetEnqueueOptions, SetWorkflowID, StepOptions
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 
-from twinjet.index.errors import GenerationDamagedError, JobError, SharedStoreError
+from twinjet.index.errors import (
+    GenerationDamagedError,
+    JobError,
+    ScratchError,
+    SharedStoreError,
+)
 from twinjet.index.jobs import steps
 from twinjet.index.jobs.engine import JOBS, SHARDS, VERSION
 
@@ -25,6 +30,7 @@ _TRANSIENT = (
     OSError,
     SQLAlchemyError,
     GenerationDamagedError,
+    ScratchError,
     SharedStoreError,
 )
 
@@ -118,6 +124,10 @@ def _step(
             return function()
         except JobError:
             raise
+        except DataError as exc:
+            # The database will not take it the next time either.
+            msg = f"{name}: the database refuses a value: {exc.orig}"
+            raise JobError(msg) from exc
         except transient as exc:
             if tries < _TRIES:
                 raise

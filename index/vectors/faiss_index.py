@@ -28,7 +28,10 @@ _LEAST_CANDIDATES = 1000
 _GATHER_ROWS = 20_000
 _GATHER_FRACTION = 0.02
 
-KIND = "IVF1,RaBitQfs"
+
+def index_kind(count: int) -> str:  # noqa: ARG001 - so far one for all
+    """FAISS factory string for so many rows: another one, another index."""
+    return "IVF1,RaBitQfs"
 
 
 def build_index(vectors: Vectors, path: Path) -> None:
@@ -37,7 +40,8 @@ def build_index(vectors: Vectors, path: Path) -> None:
     Rows are numbered from 0.
     """
     count, dimension = vectors.shape
-    index: Any = faiss.index_factory(dimension, KIND, faiss.METRIC_INNER_PRODUCT)
+    kind = index_kind(count)
+    index: Any = faiss.index_factory(dimension, kind, faiss.METRIC_INNER_PRODUCT)
     # One list has one centroid: a sample is as good as all, and one source is
     # enough.
     inverted: Any = faiss.downcast_index(index)
@@ -73,7 +77,7 @@ class FaissIndex:
     @property
     def kind(self) -> str:
         """FAISS factory string."""
-        return KIND
+        return index_kind(len(self))
 
     def __len__(self) -> int:
         """How many vectors there are."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from twinjet.index.catalogue import ALIASES
+from twinjet.index.checks import Limits
 from twinjet.index.cutouts.mosaic import SIZE_ARCSEC, MosaicProvider
 from twinjet.index.cutouts.open import open_provider
 from twinjet.index.cutouts.paths import split_kind
@@ -43,6 +44,17 @@ from twinjet.service.commands.options import HOME, JSON, PIXEL_SCALE, config_of
     help=f"Column of the catalogue for one of {', '.join(ALIASES)}.",
 )
 @click.option(
+    "--name",
+    help="Of the catalogue: a build is compared with the one before of this name.  "
+    "[default: of its file or folder]",
+)
+@click.option(
+    "--max-removed",
+    type=click.FloatRange(0, 1),
+    help="Part of the sources of the build before that may be gone.  "
+    f"[default: {Limits().max_removed:g}]",
+)
+@click.option(
     "--max-failed",
     type=click.FloatRange(0, 1),
     default=MAX_FAILED_FRACTION,
@@ -63,6 +75,8 @@ def index(
     mosaic: bool,
     size_arcsec: float | None,
     mapping: tuple[str, ...],
+    name: str | None,
+    max_removed: float | None,
     max_failed: float,
     force: bool,
     pixel_scale: float | None,
@@ -86,9 +100,11 @@ def index(
     request = ReindexRequest(
         cutouts=location,
         catalogue=None if table is None else str(table.absolute()),
+        name=_name(name),
         mapping=pairs,
         pixel_scale_arcsec=pixel_scale,
         max_failed_fraction=max_failed,
+        max_removed_fraction=max_removed,
         force=force,
     )
     try:
@@ -123,6 +139,13 @@ def _only_mosaic(size_arcsec: float | None) -> None:
     if size_arcsec is not None:
         msg = "--cutout-size is the size of what --mosaic cuts out: add --mosaic"
         raise click.UsageError(msg)
+
+
+def _name(name: str | None) -> str | None:
+    if name is not None and not (name.strip() and name.isprintable()):
+        msg = f"{name!r} is no name."
+        raise click.BadParameter(msg, param_hint="'--name'")
+    return name
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """Tables of every kind become the same sources; bad rows are named, good ones kept."""
 
 import gzip
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -11,15 +12,22 @@ from astropy.io import fits
 from astropy.table import Table
 from skies import double_source, header_at, write_sky
 
-from twinjet.index.catalogue import read_catalogue
-from twinjet.index.catalogue_file import load_catalogue, write_catalogue
+from twinjet.index.catalogue import make_catalogue, read_catalogue
+from twinjet.index.catalogue_file import (
+    load_catalogue,
+    snapshot_name,
+    write_catalogue,
+)
 from twinjet.index.errors import (
     CatalogueColumnError,
     CatalogueError,
     CatalogueFormatError,
+    ScratchError,
 )
 from twinjet.index.folder import catalogue_of_folder
 from twinjet.index.sky import healpix_29
+from twinjet.index.source import Column, Source
+from twinjet.index.spill import Spill
 
 ROWS = """id,RAJ2000,DEJ2000,S_1.4 [mJy],class,bent
 a,10.5,-1,3.5,FRI,true
@@ -243,3 +251,70 @@ def test_a_kept_catalogue_is_in_order_on_the_sky_with_its_problems(
     (tmp_path / "kept.parquet").write_bytes(data)
     with pytest.raises(CatalogueFormatError, match=r"kept\.parquet"):
         list(load_catalogue(tmp_path / "kept.parquet").sources)
+
+
+def test_no_value_is_no_number_however_it_is_written(tmp_path: Path) -> None:
+    """C prints some NaN with a sign; it is no JSON, and no database takes it."""
+    text = "id,ra,dec,flux\na,1,1,-nan\nb,2,2,+NaN\nc,3,3,1.5\nd,-nan,4,2\n"
+    catalogue = read_catalogue(write(tmp_path, text))
+    assert [c.kind for c in catalogue.columns] == ["number"]
+    assert [s.columns["flux"] for s in catalogue.sources] == [None, None, 1.5]
+    assert [p.reason for p in catalogue.problems] == ["line 5: ra is missing"]
+    sources = [Source("a", 1.0, 1.0, columns={"flux": float("nan")})]
+    with pytest.raises(ValueError, match="JSON"):
+        make_catalogue("c", sources, [Column("flux")], [])
+
+
+def test_ids_of_64_bits_keep_their_digits(tmp_path: Path) -> None:
+    text = (
+        "id,ra,dec,gaia_id,votes,luminosity\n"
+        "a,1,1,4295806720123456789,12,1.5\nb,2,2,7,-3,123456789012345678901\n"
+    )
+    catalogue = read_catalogue(write(tmp_path, text))
+    assert [c.kind for c in catalogue.columns] == ["text", "number", "number"]
+    first, second = (s.columns for s in catalogue.sources)
+    assert (first["gaia_id"], second["gaia_id"]) == ("4295806720123456789", "7")
+    assert (second["votes"], second["luminosity"]) == (-3, 123456789012345678901.0)
+    table = Table({"id": ["a"], "ra": [1.0], "dec": [1.0], "gaia": [2**62 + 1]})
+    table.write(tmp_path / "c.fits", format="fits")
+    (source,) = read_catalogue(tmp_path / "c.fits").sources
+    assert source.columns["gaia"] == str(2**62 + 1)
+
+
+def test_nul_is_left_out(tmp_path: Path) -> None:
+    catalogue = read_catalogue(write(tmp_path, "id,ra,dec,x\na\0,1,1,b\0c\n"))
+    (source,) = catalogue.sources
+    assert (source.source_id, source.columns["x"]) == ("a", "bc")
+
+
+def test_a_file_with_an_impossible_name_is_a_problem_and_no_end(tmp_path: Path) -> None:
+    write_sky(tmp_path, 1)
+    (tmp_path / "catalogue.csv").unlink()
+    data = (tmp_path / "T000.fits").read_bytes()
+    for name in (b"b\xff.fits", b"new\nline.fits", b"x" * 210 + b".fits"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(data)
+    catalogue = catalogue_of_folder(tmp_path)
+    assert [s.source_id for s in catalogue.sources] == ["T000"]
+    reasons = " ".join(p.reason for p in catalogue.problems)
+    for words in ("not UTF-8", "control characters", "210 characters"):
+        assert words in reasons
+
+
+def test_a_full_disk_of_temporary_files_is_named(tmp_path: Path) -> None:
+    spill = Spill("")
+    spill._db.execute("PRAGMA max_page_count = 50")
+
+    def fill() -> None:
+        for number in range(20_000):
+            spill.add(Source(f"S{number}", 1.0, 1.0))
+
+    with pytest.raises(ScratchError, match=r"full.*SQLITE_TMPDIR"):
+        fill()
+
+
+def test_a_snapshot_is_named_by_its_problems_too(tmp_path: Path) -> None:
+    bad = read_catalogue(write(tmp_path, ROWS + "c,x,1,,,\n"))
+    good = read_catalogue(write(tmp_path, ROWS))
+    assert bad.digest == good.digest
+    assert snapshot_name(bad) != snapshot_name(good)
+    assert snapshot_name(good) == snapshot_name(read_catalogue(tmp_path / "c.csv"))

@@ -179,6 +179,7 @@ def test_every_error_of_ours_has_a_place_in_the_table() -> None:
         *("BuildInProgressError", "TooManyFailuresError", "StoreError", "CutoutError"),
         *(
             "SharedStoreError",
+            "ScratchError",
             "ShardDamagedError",
             "CutoutsUnreadError",
             "VerificationError",
