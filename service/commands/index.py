@@ -86,11 +86,11 @@ def index(
     """Index CUTOUTS and publish them.
 
     CUTOUTS is a folder of FITS, PNG or JPEG; a .zip or .tar of such files, which
-    stays packed; an HDF5 file (.h5) with images of shape (N, H, W); or, with
-    --mosaic, large images to cut sources out of. What a catalogue's column `cutout`
-    names is the file, the member of the archive, or the ID or number of the image
-    in the stack; a mosaic is cut by position. Where a stack has several datasets
-    write 'stack:PATH?images=NAME&ids=NAME'.
+    stays packed; an HDF5 file (.h5) or a Zarr store (.zarr, .zarr.zip) with images
+    of shape (N, H, W); or, with --mosaic, large images to cut sources out of. What a
+    catalogue's column `cutout` names is the file, the member of the archive, or the
+    ID or number of the image in the stack; a mosaic is cut by position. Where a stack
+    has several arrays write 'stack:PATH?images=NAME&ids=NAME'.
 
     Killed at any moment, the same command goes on where it was.
     """
