@@ -13,6 +13,10 @@ _MAX_WHERE = 2000
 _MAX_EXCLUDED = 1000
 
 
+REGION = ("region_ra", "region_dec", "region_radius_deg")
+"""Parameters of a part of the sky."""
+
+
 def resources(request: Request) -> Resources:
     """What the service holds open."""
     found: Resources = request.app.state.resources
@@ -28,6 +32,17 @@ def root_path(request: Request) -> str:
     """Path prefix of the service, without a slash at the end."""
     prefix: str = request.scope.get("root_path", "")
     return prefix.rstrip("/")
+
+
+def region_only(request: Request) -> None:
+    """Refuse parameters that are none of a region's.
+
+    Of a mistyped region one would get the whole sky, and not see it.
+    """
+    unknown = sorted(set(request.query_params) - set(REGION))
+    if unknown:
+        message = f"{unknown[0]!r} is no parameter; there are {', '.join(REGION)}"
+        raise InvalidQueryError(message, parameter=unknown[0])
 
 
 def region(
@@ -46,11 +61,8 @@ def region(
     ] = None,
 ) -> tuple[float, float, float] | None:
     """Centre and radius of the part of the sky that is asked for, degrees."""
-    parts = {
-        "region_ra": region_ra,
-        "region_dec": region_dec,
-        "region_radius_deg": region_radius_deg,
-    }
+    values = (region_ra, region_dec, region_radius_deg)
+    parts = dict(zip(REGION, values, strict=True))
     given = [value for value in parts.values() if value is not None]
     if given and len(given) < len(parts):
         missing = next(name for name, value in parts.items() if value is None)

@@ -11,7 +11,7 @@ from twinjet.index.errors import UnknownEncoderError, UnknownGenerationError
 from twinjet.index.export import embeddings_parquet
 from twinjet.index.generation import Manifest, open_generation
 from twinjet.service.access import admin
-from twinjet.service.dependencies import RegionDep, ResourcesDep
+from twinjet.service.dependencies import RegionDep, ResourcesDep, region_only
 from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.schemas import (
     EncoderItem,
@@ -68,6 +68,7 @@ def one_generation(
 
 @router.get(
     "/generations/{number}/embeddings.parquet",
+    dependencies=[Depends(region_only)],
     response_class=StreamingResponse,
     responses={200: {"content": {PARQUET: {}}, "description": "The table"}},
     summary="Embeddings of one build or a region of it, as HATS catalogues have theirs",

@@ -9,7 +9,7 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 from skies import double_source, header_at, write_sky
 
 from twinjet.index.catalogue import make_catalogue, read_catalogue
@@ -318,3 +318,63 @@ def test_a_snapshot_is_named_by_its_problems_too(tmp_path: Path) -> None:
     assert bad.digest == good.digest
     assert snapshot_name(bad) != snapshot_name(good)
     assert snapshot_name(good) == snapshot_name(read_catalogue(tmp_path / "c.csv"))
+
+
+def fits_table(count: int) -> Table:
+    """Of every kind of column that is read."""
+    numbers = np.arange(count)
+    return Table(
+        {
+            "id": [f"S{n}" for n in numbers],
+            "ra": np.deg2rad(numbers % 360) * u.rad,
+            "dec": (numbers % 180 - 90.0) * u.deg,
+            "flux": MaskedColumn(numbers / 7, mask=numbers % 3 == 0, unit="mJy"),
+            "votes": MaskedColumn(numbers, mask=numbers % 4 == 0, dtype="i8"),
+            "peaks": numbers.astype("u2"),
+            "bent": numbers % 2 == 0,
+            "beam": np.stack([numbers, numbers], axis=1).astype("f4"),
+        }
+    )
+
+
+@pytest.mark.parametrize("ending", ["fits", "fits.gz"])
+def test_a_fits_table_is_the_same_by_blocks(tmp_path: Path, ending: str) -> None:
+    table = fits_table(9000)
+    table.write(tmp_path / f"c.{ending}", format="fits")
+    table["peaks"] = table["peaks"].astype("i4")  # what a VOTable has
+    table.write(tmp_path / "c.vot", format="votable")
+    found = read_catalogue(tmp_path / f"c.{ending}")
+    wanted = read_catalogue(tmp_path / "c.vot")
+    assert [c.name for c in found.columns] == ["flux", "votes", "peaks", "bent", "beam"]
+    assert found.columns == wanted.columns
+    assert list(found.sources) == list(wanted.sources)
+    # Values of any length lie behind the rows: read at once.
+    lengths = np.array([np.arange(n) for n in (1, 2, 3)], dtype=object)
+    columns = [
+        fits.Column("id", "2A", array=["a", "b", "c"]),
+        fits.Column("ra", "D", array=[1.0, 2.0, 3.0]),
+        fits.Column("dec", "D", array=[1.0, 2.0, 3.0]),
+        fits.Column("n", "PJ()", array=lengths),
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "heap.fits")
+    third = list(read_catalogue(tmp_path / "heap.fits").sources)[2]
+    assert third.columns["n"] == "0 1 2"
+
+
+def test_a_fits_table_that_ends_early_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.fits"
+    fits_table(20_000).write(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(CatalogueFormatError, match="ends before its last row"):
+        read_catalogue(path)
+
+
+def test_memory_does_not_grow_with_a_fits_table(tmp_path: Path) -> None:
+    peaks = []
+    for count in (10, 15_000, 45_000):
+        fits_table(count).write(tmp_path / f"{count}.fits")
+        tracemalloc.start()
+        read_catalogue(tmp_path / f"{count}.fits")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < 1.2 * peaks[1]

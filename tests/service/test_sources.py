@@ -259,3 +259,7 @@ def test_embeddings_are_there_to_take(client: TestClient, config: Config) -> Non
     near.pop("region_dec")
     half = client.get("/generations/1/embeddings.parquet", params=near)
     assert_problem(half, 422, "invalid-parameter")
+    mistyped = {"ra": 0, "dec": -14, "radius_deg": 2}
+    whole_sky = client.get("/generations/1/embeddings.parquet", params=mistyped)
+    assert_problem(whole_sky, 422, "invalid-parameter")
+    assert "region_ra" in whole_sky.json()["detail"]
