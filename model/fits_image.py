@@ -100,24 +100,30 @@ def read_fits(data: bytes, *, hdu: int | None = None) -> Cutout:
     if block.trouble is not None:
         raise block.trouble
     _check_scaling(block)
-    compressed = is_compressed(block)
-    if compressed:
+    if is_compressed(block):
         check_tiles(block, data)
+    header, pixels, (wcs, fault) = _decoded(block, data, shape)
+    if {"CPDIS1", "CPDIS2", "D2IMDIS1"} & block.cards.keys():
+        notes.append("distortion tables of the WCS are not applied")
+    return _cutout(header, pixels, wcs, fault, notes)
+
+
+def _decoded(
+    block: HeaderBlock, data: bytes, shape: tuple[int, int]
+) -> tuple[fits.Header, NDArray[Any], tuple[WCS | None, str]]:
+    """Header, pixels and WCS. A function of its own lets go of its copies early."""
     try:
         with warnings.catch_warnings():
             # Surveys' headers break many small rules: only pixels and WCS matter.
             warnings.simplefilter("ignore")
             with fits.open(io.BytesIO(_alone(block, data)), memmap=False) as hdus:
-                image = hdus[1 if compressed else 0]
+                image = hdus[1 if is_compressed(block) else 0]
                 header, pixels = image.header, np.asarray(image.data).reshape(shape)
-            wcs, fault = _celestial_wcs(header)
+            return header, pixels, _celestial_wcs(header)
     except Exception as exc:
         # astropy raised ten unlike classes on hostile files (facts of 2026).
         msg = f"the image of HDU {block.number} cannot be decoded"
         raise MalformedFitsError(msg) from exc
-    if {"CPDIS1", "CPDIS2", "D2IMDIS1"} & block.cards.keys():
-        notes.append("distortion tables of the WCS are not applied")
-    return _cutout(header, pixels, wcs, fault, notes)
 
 
 def _check_scaling(block: HeaderBlock) -> None:

@@ -121,9 +121,9 @@ def _broken_cards() -> Iterator[Oddity]:
         yield Oddity(f"naxis_{axes}", make, _MALFORMED)
     yield Oddity("naxis_3_of_2", partial(with_card, "NAXIS", 3), _MALFORMED)
     yield Oddity("simple_false", partial(with_card, "SIMPLE", "F"), _MALFORMED)
-    for keyword, value in (("PCOUNT", 5), ("PCOUNT", -1), ("GCOUNT", 0)):
-        make = partial(with_card, keyword, value)
-        yield Oddity(f"{keyword}_{value}", make, _MALFORMED)
+    for keyword, amount in (("PCOUNT", 5), ("PCOUNT", -1), ("GCOUNT", 0)):
+        make = partial(with_card, keyword, amount)
+        yield Oddity(f"{keyword}_{amount}", make, _MALFORMED)
     for copies in (2, 10**6, 10**17):
         make = partial(with_card, "GCOUNT", copies)
         yield Oddity(f"GCOUNT_{copies}", make, _MALFORMED)
@@ -145,10 +145,11 @@ def _sizes() -> Iterator[Oddity]:
     for sides in ((100, 101), (4000, 4000)):
         make = partial(raw_fits, base_cards(-32, sides), bytes(40000))
         yield Oddity(f"promises_{sides[1]}", make, errors.TruncatedFileError)
-    for sides in ((100, 0), (0, 100), (0, 0), (100,), (5, 64, 64), (2, 2, 2, 2, 2)):
-        size = 4 * int(np.prod(sides))
-        make = partial(raw_fits, base_cards(-32, sides), bytes(size))
-        yield Oddity(f"axes_{sides}", make, errors.NoImageError)
+    shapes: list[tuple[int, ...]] = [(100, 0), (0, 100), (0, 0), (100,), (5, 64, 64)]
+    for shape in [*shapes, (2, 2, 2, 2, 2)]:
+        size = 4 * int(np.prod(shape))
+        make = partial(raw_fits, base_cards(-32, shape), bytes(size))
+        yield Oddity(f"axes_{shape}", make, errors.NoImageError)
     for sides in ((1, 1), (1, 500), (500, 1), (15, 300), (300, 15), (2, 2)):
         make = partial(plain, np.arange(sides[0] * sides[1], dtype="f4").reshape(sides))
         yield Oddity(f"small_{sides}", make, errors.ImageTooSmallError)

@@ -1,5 +1,6 @@
 """Pictures, files of other kinds, and images with nothing to look at."""
 
+import gzip
 import io
 import struct
 import zlib
@@ -52,6 +53,8 @@ def _pixels() -> Iterator[Oddity]:
     for side in (16, 31, 1000):
         yield Oddity(f"side_{side}", partial(plain, galaxy(side)))
     yield Oddity("side_2000", partial(_tiled, 2000), heavy=True)
+    packed = partial(_gzipped_tiled, 4000)
+    yield Oddity("side_4000", packed, heavy=True)
     yield Oddity("thin", partial(plain, np.tile(galaxy(), (1, 20))[:20]))
 
 
@@ -59,10 +62,15 @@ def _tiled(side: int) -> bytes:
     return plain(np.tile(galaxy(), (side // 100, side // 100)))
 
 
+def _gzipped_tiled(side: int) -> bytes:
+    return gzip.compress(_tiled(side), 1, mtime=0)
+
+
 def grey() -> NDArray[np.uint8]:
     """The galaxy as it is drawn: row 0 at the top."""
     image = np.clip(galaxy()[::-1] / galaxy().max(), 0, 1)
-    return (255 * np.sqrt(image)).astype("u1")
+    drawn: NDArray[np.uint8] = (255 * np.sqrt(image)).astype("u1")
+    return drawn
 
 
 def _drawn(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
@@ -119,10 +127,10 @@ def _jpeg_claims(width: int, height: int) -> bytes:
 
 def _broken_pictures() -> Iterator[Oddity]:
     large = errors.ImageTooLargeError
-    for side in (4200, 9400, 13000, 50_000, 2**31 - 1):
-        yield Oddity(f"png_claims_{side}", partial(_claims, side, side), large)
-    for side in (4200, 13000, 65535):
-        yield Oddity(f"jpeg_claims_{side}", partial(_jpeg_claims, side, side), large)
+    for sides in (4200, 9400, 13000, 50_000, 2**31 - 1):
+        yield Oddity(f"png_claims_{sides}", partial(_claims, sides, sides), large)
+    for sides in (4200, 13000, 65535):
+        yield Oddity(f"jpeg_claims_{sides}", partial(_jpeg_claims, sides, sides), large)
     anything = errors.CutoutError
     yield Oddity("png_claims_0", partial(_claims, 0, 0), anything)
     yield Oddity("png_bits_3", partial(_claims, 64, 64, bits=3), anything)
