@@ -39,9 +39,15 @@ EMPTY = {"", "nan", "null", "none", "--", "n/a", "na"}
 
 _INFINITE = (math.inf, -math.inf)
 
+# Above this float64, and so JSON of a browser, has no room for each integer.
+_MOST_EXACT = 2**53
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+
 _TRUTH = {"true": True, "false": False}
 
 Kind = Literal["number", "text", "boolean"]
+_Seen = Literal[Kind, "integer", "long"]
 
 
 class Sources(Protocol):
@@ -232,7 +238,7 @@ def _catalogue(
             known = {safe: _value(values[i], kinds[i]) for i, safe in measured}
             infinite = [c for c, v in known.items() if v in _INFINITE]
             source = Source(
-                source_id=_checked_id(source_id),
+                source_id=checked_id(source_id),
                 ra=ra,
                 dec=dec,
                 survey=text_of(values, places.get("survey")),
@@ -256,20 +262,37 @@ def _catalogue(
 
 def _kinds(rows: Rows, places: Sequence[int]) -> dict[int, Kind]:
     """What all values of each column are; text when they are not of one kind."""
-    found: dict[int, set[Kind | None]] = {i: set() for i in places}
+    found: dict[int, set[_Seen]] = {i: set() for i in places}
     for _, values in rows:
         for i in places:
             # Text it stays, whatever comes.
             if i < len(values) and "text" not in found[i]:
-                found[i].add(_kind_of(values[i]))
-    kinds: dict[int, Kind] = {}
-    for i, seen in found.items():
-        one = [kind for kind in seen if kind is not None]
-        kinds[i] = one[0] if len(one) == 1 else "text"
-    return kinds
+                seen = _seen(values[i])
+                if seen is not None:
+                    found[i].add(seen)
+    return {i: _kind_of(seen) for i, seen in found.items()}
 
 
-def _checked_id(source_id: str | None) -> str:
+def _kind_of(seen: set[_Seen]) -> Kind:
+    """Of a column, by what its cells are."""
+    if seen == {"boolean"}:
+        return "boolean"
+    # Integers with more digits than float64 has are IDs of another catalogue, unless
+    # the column has fractions, too.
+    ids = "long" in seen and "number" not in seen
+    if not seen or ids or seen & {"text", "boolean"}:
+        return "text"
+    return "number"
+
+
+def checked_id(source_id: str | None) -> str:
+    """An ID that can be one.
+
+    Raises
+    ------
+    ValueError
+        It is missing, too long, or has what cannot be printed.
+    """
     if source_id is None:
         msg = "it has no source_id"
         raise ValueError(msg)
@@ -295,7 +318,7 @@ def angle_of(value: Any, word: str, unit: str | None) -> float:
     >>> round(angle_of("12:00:00", "ra", None), 9)
     180.0
     """
-    if value is None or (isinstance(value, str) and value.strip().lower() in EMPTY):
+    if value is None or _is_empty(str(value).strip()):
         msg = f"{word} is missing"
         raise ValueError(msg)
     try:
@@ -323,20 +346,31 @@ def text_of(values: Sequence[Any], place: int | None) -> str | None:
     """Text of a cell without blanks at its ends; None where there is none."""
     if place is None or place >= len(values) or values[place] is None:
         return None
-    text = str(values[place]).strip()
-    return text or None
+    return _clean(str(values[place])) or None
 
 
-def _kind_of(value: Any) -> Kind | None:
+def _clean(text: str) -> str:
+    """Without NUL, which PostgreSQL does not take."""
+    return text.replace("\0", "").strip()
+
+
+def _is_empty(text: str) -> bool:
+    """Whether a cell has no value; C prints NaN with a sign."""
+    text = text.lower()
+    return text in EMPTY or text.lstrip("+-") == "nan"
+
+
+def _seen(value: Any) -> _Seen | None:
     if isinstance(value, bool):
         return "boolean"
-    if isinstance(value, int | float):
-        return "number"
-    text = str(value).strip().lower()
-    if value is None or text in EMPTY:
+    text = _clean(str(value)).lower()
+    if value is None or _is_empty(text):
         return None
     if text in _TRUTH:
         return "boolean"
+    if _INTEGER.fullmatch(text):
+        # `int` itself refuses thousands of digits.
+        return "integer" if abs(float(text)) < _MOST_EXACT else "long"
     try:
         float(text)
     except ValueError:
@@ -346,16 +380,16 @@ def _kind_of(value: Any) -> Kind | None:
 
 
 def _value(value: Any, kind: Kind) -> Value:
-    text = str(value).strip()
-    if value is None or text.lower() in EMPTY:
+    text = _clean(str(value))
+    if value is None or _is_empty(text):
         return None
     if kind == "boolean":
         return value if isinstance(value, bool) else _TRUTH[text.lower()]
     if kind == "text":
         return text
     number = float(value)
-    if number.is_integer() and abs(number) < 2**53 and isinstance(value, int | str):
-        return int(number) if re.fullmatch(r"[+-]?\d+", text) else number
+    if abs(number) < _MOST_EXACT and _INTEGER.fullmatch(text):
+        return int(number)
     return number
 
 

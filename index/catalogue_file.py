@@ -11,6 +11,7 @@ the catalogue.
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,8 @@ def source_columns(sources: list[Source]) -> dict[str, Any]:
         "survey": pa.array([s.survey for s in sources], pa.string()),
         "cutout": pa.array([s.cutout for s in sources], pa.string()),
         "columns": pa.array(
-            [json.dumps(dict(s.columns)) for s in sources], pa.string()
+            [json.dumps(dict(s.columns), allow_nan=False) for s in sources],
+            pa.string(),
         ),
     }
 
@@ -50,6 +52,14 @@ def sources_of(table: pa.Table) -> list[Source]:
     """Inverse of `source_columns`."""
     values = (table[name].to_pylist() for name in _FIELDS)
     return [source_of(row) for row in zip(*values, strict=True)]
+
+
+def snapshot_name(catalogue: Catalogue) -> str:
+    """File name for a catalogue: the same for the same sources and problems."""
+    whole = sha256(catalogue.digest.encode())
+    for problem in catalogue.problems:
+        whole.update(f"{problem!r}\n".encode())
+    return f"{whole.hexdigest()}.parquet"
 
 
 def write_catalogue(path: Path, catalogue: Catalogue) -> None:

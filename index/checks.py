@@ -25,6 +25,9 @@ class Limits:
     """By which the part of neighbours of the same class may fall."""
     min_self_similarity: float = 0.999
     """Of a source's vector with that of its cutout, embedded once more."""
+    max_lost_canaries: float = 0.1
+    """Part of the cutouts to be embedded once more that may be away, or replaced since;
+    one may always, if it is not the only one."""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The engine of the metadata store and its migrations."""
 
+import json
 from typing import Any
 
 import sqlalchemy as sa
@@ -67,6 +68,8 @@ def upgrade(engine: sa.Engine) -> None:
 def _configure(connection: Any, _record: Any) -> None:
     # The driver would begin transactions by itself, and never at once for writing.
     connection.isolation_level = None
+    # PostgreSQL compares what JSON says, SQLite how it is written.
+    connection.create_function("same_json", 2, _same_json, deterministic=True)
     for pragma in (
         "journal_mode = WAL",
         "synchronous = FULL",
@@ -74,6 +77,11 @@ def _configure(connection: Any, _record: Any) -> None:
         f"busy_timeout = {_BUSY_MS}",
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _same_json(one: str, other: str) -> bool:
+    same: bool = json.loads(one) == json.loads(other)
+    return same
 
 
 def _begin(connection: sa.Connection) -> None:

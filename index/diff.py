@@ -54,8 +54,14 @@ def diff_of(engine: sa.Engine, old: int, new: int) -> Diff:
     moved = dx * dx + dy * dy + dz * dz >= chord_of(MOVED_ARCSEC) ** 2
     # A generation of an earlier version has no digests: then nothing is known.
     new_pixels = sa.func.coalesce(before.cutout_digest != after.cutout_digest, False)
+    other_columns = before.columns != after.columns
+    if engine.dialect.name == "sqlite":
+        texts = [sa.cast(side.columns, sa.Text) for side in (before, after)]
+        other_columns = sa.and_(
+            other_columns, ~sa.func.same_json(*texts, type_=sa.Boolean)
+        )
     corrected = sa.or_(
-        before.columns != after.columns,
+        other_columns,
         before.survey.is_distinct_from(after.survey),
         before.cutout.is_distinct_from(after.cutout),
     )

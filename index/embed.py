@@ -21,7 +21,6 @@ from twinjet.index.cutouts.prefetch import in_order
 from twinjet.index.errors import CutoutUnavailableError
 from twinjet.index.keys import Item
 from twinjet.index.shards import Shard
-from twinjet.index.source import Source
 from twinjet.model.decode import read_cutout
 from twinjet.model.encoder import Encoder
 from twinjet.model.errors import CutoutError
@@ -144,23 +143,6 @@ def _one_thread_each() -> Iterator[int]:
         yield threads
     finally:
         torch.set_num_threads(threads)
-
-
-def embed_again(
-    source: Source,
-    *,
-    provider: CutoutProvider,
-    encoder: Encoder,
-    pixel_scale_arcsec: float | None,
-) -> NDArray[np.float32] | None:
-    """Vector of one source from its cutout; None where the cutout is away."""
-    shard, _ = embed_items(
-        [Item(source, digest="")],
-        provider=provider,
-        encoder=encoder,
-        pixel_scale_arcsec=pixel_scale_arcsec,
-    )
-    return shard.embeddings[0] if shard.reasons == [None] else None
 
 
 def _read(item: Item, *, provider: CutoutProvider) -> bytes | _Missing:

@@ -44,6 +44,7 @@
     │   ├── JobCancelledError       a step of a job that nobody wants any more
     │   ├── IdempotencyError        a key was used for another request
     │   └── JobFailedError          what a job ended with
+    ├── ScratchError                the folder of temporary files cannot be used
     └── StoreError                  the metadata store cannot be used
         └── HomeMismatchError       it belongs to the files of another home
 """
@@ -371,6 +372,10 @@ class IdempotencyError(JobError):
 
 class JobFailedError(JobError):
     """What a job ended with."""
+
+
+class ScratchError(TwinjetIndexError):
+    """The folder of temporary files is full or cannot be written."""
 
 
 class StoreError(TwinjetIndexError):

@@ -6,7 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from twinjet.index.catalogue import Catalogue, make_catalogue, read_catalogue
+from twinjet.index.catalogue import (
+    Catalogue,
+    checked_id,
+    make_catalogue,
+    read_catalogue,
+)
 from twinjet.index.cutouts.archive import ArchiveProvider
 from twinjet.index.cutouts.folder import FolderProvider
 from twinjet.index.cutouts.open import open_provider
@@ -198,6 +203,7 @@ def _from_cutouts(
     problems: list[RowProblem] = []
     for name, source_id in _ids(names).items():
         try:
+            _check_name(name, source_id)
             centre = cutout_of(name).centre()
         except (CutoutError, CutoutUnavailableError, CatalogueError, OSError) as exc:
             problems.append(RowProblem(None, source_id, f"{name}: {exc}"))
@@ -213,6 +219,18 @@ def _from_cutouts(
         msg = f"no cutout in {place} can be used; {first}"
         raise CatalogueError(msg)
     return make_catalogue(name_of_all, sources, (), problems)
+
+
+def _check_name(name: str, source_id: str) -> None:
+    """Whether a file's name can be one of a cutout, and its ID one of a source."""
+    try:
+        name.encode()
+        checked_id(source_id)
+    except UnicodeEncodeError as exc:
+        msg = "its name is not UTF-8"
+        raise CatalogueError(msg) from exc
+    except ValueError as exc:
+        raise CatalogueError(str(exc)) from exc
 
 
 def _is_cutout(name: str) -> bool:

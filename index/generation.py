@@ -34,7 +34,7 @@ from twinjet.index.calibration import Calibration, files_of
 from twinjet.index.durable import READ_ONLY, file_digest, publish_folder
 from twinjet.index.errors import GenerationDamagedError
 from twinjet.index.vectors.engine import VectorEngine
-from twinjet.index.vectors.faiss_index import FaissIndex, build_index
+from twinjet.index.vectors.faiss_index import FaissIndex, build_index, index_kind
 from twinjet.index.vectors.port import VectorIndex, Vectors
 
 FORMAT = 1
@@ -70,6 +70,8 @@ class Manifest:
     """That was given for cutouts without WCS."""
     calibration: dict[str, Any] | None = None
     """How what scores mean was measured; None where it was not."""
+    index_kind: str = "IVF1,RaBitQfs"
+    """Of index.faiss; that of the first versions when absent."""
     metric: str = "cosine"
     format: int = FORMAT
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -214,7 +216,7 @@ def write_generation(
     folder
         Its final name; the work is done beside it under a temporary one.
     manifest
-        `recall_at_10` and `files` are filled in here.
+        `recall_at_10`, `index_kind` and `files` are filled in here.
     blocks
         Vectors, shape (n, D), float32, unit norm, and positions, shape (n, 3), unit
         vectors, of some sources after the other, `manifest.count` in all.
@@ -248,6 +250,7 @@ def write_generation(
         "files": files,
         "recall_at_10": recall,
         "calibration": calibration,
+        "index_kind": index_kind(len(vectors)),
     }
     text = json.dumps(complete, indent=2) + "\n"
     (half_done / "manifest.json").write_text(text, encoding="utf-8")

@@ -69,6 +69,8 @@ class Plan:
     shards: int
     digest: str
     """Of the catalogue, every cutout and how they are read."""
+    reused: int = 0
+    """Sources whose embedding was there before."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def make_plan(
     watcher.stage("checksums", len(catalogue.sources))
     sources, asked_for = tee(catalogue.sources.on_the_sky())
     digest = sha256(f"{catalogue.digest} {pixel_scale_arcsec}".encode())
-    with_cutout = 0
+    with_cutout = reused = 0
     with (
         _Tasks(folder / "tasks.tmp", shard_sources) as tasks,
         pq.ParquetWriter(folder / "sources.tmp", _SOURCES, compression="zstd") as file,
@@ -127,7 +129,9 @@ def make_plan(
             there = embeddings.find_whole([row.key for row in rows if row.key])
             for item, cell in zip(items, _cells(items), strict=True):
                 key = item.key(pixel_scale_arcsec)
-                if key not in there:
+                if key in there:
+                    reused += 1
+                else:
                     tasks.add(key, item, cell)
     plan = Plan(
         sources=with_cutout,
@@ -135,6 +139,7 @@ def make_plan(
         to_embed=tasks.count,
         shards=tasks.shards,
         digest=digest.hexdigest(),
+        reused=reused,
     )
     for name in ("sources", "tasks"):
         publish_file(folder / f"{name}.tmp", folder / f"{name}.parquet")

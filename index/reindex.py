@@ -52,6 +52,7 @@ from twinjet.index.sky import unit_vectors
 from twinjet.index.source import RowProblem, Source
 from twinjet.index.store import READY, SourceStore
 from twinjet.index.vectors.engine import VectorEngine
+from twinjet.index.vectors.faiss_index import index_kind
 from twinjet.index.verify import verify
 from twinjet.model.encoder import Encoder
 
@@ -132,7 +133,8 @@ def build(
     """Build and publish a generation of a catalogue, in this process.
 
     Nothing is done when the current generation has the same sources, cutouts, place
-    of them and encoder, and its files are whole.
+    of them, encoder and kind of index, no more failures than may be, and its files are
+    whole.
 
     Raises
     ------
@@ -154,7 +156,9 @@ def build(
     with home.building(), only_builder(store.engine):
         clear_leftovers(home, store, job_id=None, engine=workshop.engine)
         plan = plan_build(folder, catalogue, workshop, watcher=watcher)
-        there = already_there(catalogue, plan, workshop)
+        there = already_there(
+            catalogue, plan, workshop, max_failed_fraction=max_failed_fraction
+        )
         if there is not None:
             return Report(
                 number=there.number,
@@ -189,7 +193,7 @@ def build(
             number=built.number,
             published=True,
             count=built.count,
-            reused=plan.sources - plan.to_embed,
+            reused=plan.reused,
             problems=tuple(problems_of(folder, catalogue, workshop)),
             recall_at_10=built.recall_at_10,
             digest=built.digest,
@@ -218,7 +222,11 @@ def plan_build(
 
 
 def already_there(
-    catalogue: Catalogue, plan: Plan, workshop: Workshop
+    catalogue: Catalogue,
+    plan: Plan,
+    workshop: Workshop,
+    *,
+    max_failed_fraction: float,
 ) -> Manifest | None:
     """Manifest of the current generation, if it is what would be built."""
     current = workshop.store.current()
@@ -231,6 +239,9 @@ def already_there(
         and plan.to_embed == 0
         and manifest.catalogue_name == catalogue.name
         and manifest.catalogue_digest == plan.digest
+        and manifest.index_kind == index_kind(manifest.count)
+        # More may have been allowed to fail than now.
+        and manifest.failed <= max_failed_fraction * len(catalogue.sources)
         # Cutouts that have moved are served from where they are now.
         and manifest.cutouts == workshop.provider.location
     ):

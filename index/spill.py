@@ -7,11 +7,13 @@ finds a name that came before and sorts, whatever the size of the catalogue.
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import Any
 
 import numpy as np
 
+from twinjet.index.errors import ScratchError
 from twinjet.index.sky import healpix_29
 from twinjet.index.source import RowProblem, Source
 
@@ -40,15 +42,21 @@ class Spill:
     ----------
     digest_of
         What the catalogue's digest is of besides its sources.
+
+    Raises
+    ------
+    ScratchError
+        The disk of temporary files is full; every method may raise it.
     """
 
     def __init__(self, digest_of: str) -> None:
         # An empty name: a database of its own, deleted when it is closed.
         self._db = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-        self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-        self._db.execute("PRAGMA journal_mode = OFF")
-        self._db.executescript(_TABLES)
-        self._db.execute("BEGIN")
+        with _on_disk():
+            self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            self._db.execute("PRAGMA journal_mode = OFF")
+            self._db.executescript(_TABLES)
+            self._db.execute("BEGIN")
         self._digest = sha256(digest_of.encode())
         self._waiting: list[tuple[int | None, Source]] = []
         self._count = 0
@@ -61,15 +69,18 @@ class Spill:
 
     def report(self, problem: RowProblem) -> None:
         """Take a row that cannot be used, or a part of one."""
-        self._db.execute(
-            "INSERT INTO problem (line, source_id, reason) VALUES (?, ?, ?)",
-            (problem.line, problem.source_id, problem.reason),
-        )
+        source_id = None if problem.source_id is None else _utf_8(problem.source_id)
+        with _on_disk():
+            self._db.execute(
+                "INSERT INTO problem (line, source_id, reason) VALUES (?, ?, ?)",
+                (problem.line, source_id, _utf_8(problem.reason)),
+            )
 
     def finish(self) -> tuple["SpilledSources", "SpilledProblems", str]:
         """All that came: sources, problems, and the digest in hexadecimal."""
         self._write()
-        self._db.execute("COMMIT")
+        with _on_disk():
+            self._db.execute("COMMIT")
         sources = SpilledSources(self._db, self._count)
         return sources, SpilledProblems(self._db), self._digest.hexdigest()
 
@@ -82,11 +93,13 @@ class Spill:
         ).tolist()
         for (line, source), cell in zip(self._waiting, cells, strict=True):
             values = (self._count, line, cell, source.source_id, source.ra, source.dec)
-            text = json.dumps(dict(source.columns))
-            added = self._db.execute(
-                "INSERT OR IGNORE INTO source VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*values, source.survey, source.cutout, text),
-            )
+            # NaN is no JSON, and no database could look into it.
+            text = json.dumps(dict(source.columns), allow_nan=False)
+            with _on_disk():
+                added = self._db.execute(
+                    "INSERT OR IGNORE INTO source VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (*values, source.survey, source.cutout, text),
+                )
             if not added.rowcount:
                 self._report_twin(source.source_id, line)
                 continue
@@ -126,8 +139,12 @@ class SpilledSources:
         return self._read("cell, place")
 
     def _read(self, order: str) -> Iterator[Source]:
-        rows = self._db.execute(f"SELECT {_FIELDS} FROM source ORDER BY {order}")  # noqa: S608 - one of two
-        return map(source_of, rows)
+        # Sorting, too, goes to the disk.
+        with _on_disk():
+            yield from map(
+                source_of,
+                self._db.execute(f"SELECT {_FIELDS} FROM source ORDER BY {order}"),  # noqa: S608 - one of two
+            )
 
 
 class SpilledProblems:
@@ -147,6 +164,24 @@ class SpilledProblems:
             "SELECT line, source_id, reason FROM problem ORDER BY line, place"
         )
         return (RowProblem(*row) for row in rows)
+
+
+@contextmanager
+def _on_disk() -> Iterator[None]:
+    """Name what SQLite calls "database or disk is full"."""
+    try:
+        yield
+    except sqlite3.OperationalError as exc:
+        msg = (
+            f"temporary files cannot be written: {exc}; make room, or name another "
+            "folder by SQLITE_TMPDIR"
+        )
+        raise ScratchError(msg) from exc
+
+
+def _utf_8(text: str) -> str:
+    """A text that can be written; a file may have a name that cannot."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def source_of(row: Sequence[Any]) -> Source:

@@ -354,6 +354,18 @@ class SourceStore:
                 found |= {row.row: _source(row) for row in session.scalars(query)}
         return [found[row] for row in rows]
 
+    def cutout_digests(self, number: int, rows: Sequence[int]) -> list[str]:
+        """Digests of the cutouts of rows, as they were embedded; "" where unknown."""
+        found: dict[int, str | None] = {}
+        with Session(self._engine) as session:
+            for start in range(0, len(rows), _BLOCK):
+                query = sa.select(SourceRow.row, SourceRow.cutout_digest).where(
+                    SourceRow.generation == number,
+                    SourceRow.row.in_(rows[start : start + _BLOCK]),
+                )
+                found |= dict(session.execute(query).all())
+        return [found[row] or "" for row in rows]
+
     def cone(
         self,
         number: int,

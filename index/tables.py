@@ -27,14 +27,17 @@ from twinjet.index.errors import CatalogueFormatError
 if TYPE_CHECKING:
     from _csv import Reader
 
-# Of formats that are read at once: a VOTable of 10^7 rows. CSV and Parquet are read
-# some rows at a time and may have any size.
+# Of formats that are read at once: a VOTable of 10^7 rows. CSV, Parquet and binary
+# tables of FITS are read some rows at a time and may have any size.
 _MAX_BYTES = 4 * 2**30
 
 _DELIMITERS = ",\t;|"
 
 # By which a format is known; the first line of a CSV is in it, too.
 _HEAD_BYTES = 65_536
+
+# Of which a FITS file is made.
+_FITS_BLOCK = 2880
 
 # Rows that are plain Python values at a time.
 _BLOCK = 8192
@@ -93,7 +96,7 @@ def read_table(path: Path, data: bytes | None = None) -> RawTable:
             # Units and names that break a rule are kept as they are written.
             warnings.simplefilter("ignore")
             if head[:6] == b"SIMPLE":
-                return _read_fits(_whole(opened, path))
+                return _read_fits(opened, path)
             if head[:4] == b"PAR1":
                 return _read_parquet(opened)
             if b"<VOTABLE" in head[:4096].upper():
@@ -193,23 +196,70 @@ def _named(name: str) -> Field:
     return Field(name)
 
 
-def _read_fits(data: bytes) -> RawTable:
-    with fits.open(io.BytesIO(data), memmap=False) as hdus:
-        number = next(
-            (
-                n
-                for n, h in enumerate(hdus)
-                if isinstance(h, fits.BinTableHDU | fits.TableHDU)
-            ),
-            None,
-        )
-        if number is None:
+def _read_fits(opened: Callable[[], IO[bytes]], path: Path) -> RawTable:
+    with opened() as file, fits.open(file, memmap=False) as hdus:
+        found = (h for h in hdus if isinstance(h, fits.BinTableHDU | fits.TableHDU))
+        hdu = next(found, None)
+        if hdu is None:
             msg = "no HDU holds a table"
             raise ValueError(msg)
-        header = hdus[number].header
-        table = Table.read(hdus[number])
-    ucds = [header.get(f"TUCD{i}") for i in range(1, len(table.colnames) + 1)]
-    return _from_astropy(table, ucds)
+        header, start = hdu.header, hdu.fileinfo()["datLoc"]
+        place = hdus.index_of(hdu)
+    ucds = [header.get(f"TUCD{i}") for i in range(1, header["TFIELDS"] + 1)]
+    if isinstance(hdu, fits.TableHDU) or header["PCOUNT"]:
+        # Text, or values of any length that lie behind the rows.
+        with fits.open(io.BytesIO(_whole(opened, path)), memmap=False) as hdus:
+            return _from_astropy(Table.read(hdus[place]), ucds)
+    rows = _FitsRows(opened, path, header, start)
+    return RawTable(_from_astropy(rows.table(b""), ucds).fields, rows)
+
+
+class _FitsRows:
+    """Rows of a binary table, some at a time, each time they are asked for.
+
+    Not by mapping the file: were it cut meanwhile, the system would end the process.
+    """
+
+    def __init__(
+        self,
+        opened: Callable[[], IO[bytes]],
+        path: Path,
+        header: fits.Header,
+        start: int,
+    ) -> None:
+        self._opened = opened
+        self._path = path
+        self._header = header.copy()
+        self._start = start
+        self._count, self._row_bytes = header["NAXIS2"], header["NAXIS1"]
+
+    def __iter__(self) -> Iterator[tuple[int, Sequence[Any]]]:
+        with self._opened() as file:
+            file.seek(self._start)
+            for first in range(0, self._count, _BLOCK):
+                wanted = min(_BLOCK, self._count - first) * self._row_bytes
+                for place, values in _AstropyRows(self.table(self._read(file, wanted))):
+                    yield first + place, values
+
+    def table(self, data: bytes) -> Table:
+        """A table of some rows as they are in the file."""
+        self._header["NAXIS2"] = len(data) // max(self._row_bytes, 1)
+        padding = bytes(-len(data) % _FITS_BLOCK)
+        text = self._header.tostring().encode("ascii")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return Table.read(fits.BinTableHDU.fromstring(text + data + padding))
+
+    def _read(self, file: IO[bytes], count: int) -> bytes:
+        try:
+            data = file.read(count)
+        except (OSError, EOFError, zlib.error) as exc:
+            msg = f"the catalogue {self._path} is damaged: {exc}"
+            raise CatalogueFormatError(msg) from exc
+        if len(data) < count:
+            msg = f"the catalogue {self._path} is damaged: it ends before its last row"
+            raise CatalogueFormatError(msg)
+        return data
 
 
 def _read_votable(data: bytes) -> RawTable:

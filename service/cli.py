@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 import click
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from twinjet.index.errors import TwinjetIndexError
 from twinjet.model.errors import ModelError
@@ -59,9 +60,17 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run a command; an error of ours is one line and exit status 1."""
+    """Run a command; what the machine refuses is one line and exit status 1, too."""
     try:
         cli()
-    except (TwinjetIndexError, ModelError) as exc:
-        click.echo(f"twinjet: {exc}", err=True)
-        sys.exit(1)
+    except (TwinjetIndexError, ModelError, OSError) as exc:
+        _end(str(exc))
+    except SQLAlchemyError as exc:
+        # Its own words have the statement and all of its parameters.
+        said = str(exc.orig if isinstance(exc, DBAPIError) else exc).strip()
+        _end(f"the database refuses: {said}")
+
+
+def _end(reason: str) -> None:
+    click.echo(f"twinjet: {reason}", err=True)
+    sys.exit(1)

@@ -15,7 +15,7 @@ from twinjet.index.cutouts.port import CutoutProvider
 from twinjet.index.cutouts.remote import open_remote
 from twinjet.index.cutouts.remote_settings import KINDS as ARCHIVES
 from twinjet.index.cutouts.remote_settings import is_remote
-from twinjet.index.cutouts.stack import STACK_ENDINGS, StackProvider
+from twinjet.index.cutouts.stack import STACK_ENDINGS, ZARR_ENDINGS, StackProvider
 from twinjet.index.cutouts.store import StoreProvider, is_store
 from twinjet.index.errors import CutoutLocationError
 
@@ -28,9 +28,9 @@ def open_provider(location: str, *, fetch: bool = True) -> CutoutProvider:
     Parameters
     ----------
     location
-        Path of a folder, of a ``.zip`` or ``.tar``, or of an HDF5 file;
+        Path of a folder, of a ``.zip`` or ``.tar``, of an HDF5 file or a Zarr store;
         ``mosaic:PATH?size_arcsec=270`` for one or many FITS images to cut from;
-        ``stack:PATH?images=NAME&ids=NAME`` for datasets of an HDF5 file; a URL of any
+        ``stack:PATH?images=NAME&ids=NAME`` for arrays of these two; a URL of any
         store that fsspec knows, such as ``s3://bucket/cutouts``; a public
         archive as `twinjet.index.cutouts.remote_settings` writes it, such as
         ``first:?cache=PATH``.
@@ -65,6 +65,9 @@ def open_provider(location: str, *, fetch: bool = True) -> CutoutProvider:
 
 def _of_path(path: Path) -> CutoutProvider:
     name = path.name.lower()
+    # A Zarr store is a folder, or a .zip.
+    if name.endswith(ZARR_ENDINGS):
+        return StackProvider(path)
     if path.is_dir():
         return FolderProvider(path)
     if name.endswith((*ARCHIVE_ENDINGS, *COMPRESSED_ENDINGS)):
@@ -73,7 +76,7 @@ def _of_path(path: Path) -> CutoutProvider:
         return StackProvider(path)
     if path.is_file():
         msg = (
-            f"{path} is neither a folder nor a .zip, .tar or .h5 of cutouts; an image "
+            f"{path} is no folder, .zip, .tar, .h5 or .zarr of cutouts; an image "
             f"to cut sources out of is written mosaic:{path}"
         )
         raise CutoutLocationError(msg, actual=str(path))

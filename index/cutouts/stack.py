@@ -1,59 +1,89 @@
-"""Cutouts in one HDF5 file: a dataset of shape (N, H, W)."""
+"""Cutouts in one HDF5 file or Zarr store: an array of shape (N, H, W)."""
 
 import io
 import math
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import numpy as np
 from astropy.io import fits
 from numpy.typing import NDArray
 
+from twinjet.index.cutouts.hdf5_file import Hdf5File
 from twinjet.index.cutouts.opened import Opened
 from twinjet.index.cutouts.paths import quoted_path
+from twinjet.index.cutouts.zarr_file import ZarrFile
 from twinjet.index.errors import CutoutUnavailableError
 from twinjet.index.source import Source, cutout_name
 from twinjet.model.decode import MAX_FILE_BYTES
 
-STACK_ENDINGS = (".h5", ".hdf5", ".hdf")
+ZARR_ENDINGS = (".zarr", ".zarr.zip")
+STACK_ENDINGS = (".h5", ".hdf5", ".hdf", *ZARR_ENDINGS)
 
-# Names of a dataset of images, where a file has several; of one of IDs beside it.
+# Names of an array of images, where a file has several; of one of IDs beside it.
 _IMAGES = ("images", "cutouts", "image", "data")
 _IDS = ("ids", "id", "source_ids", "source_id", "names")
 
-# Of the unpacked chunks. Stacks are packed in chunks of some megabytes; with HDF5's
-# own 1 MB each image of a chunk would unpack it again.
-_CHUNK_CACHE_BYTES = 64 * 2**20
+# Unpacked, for one image.
+_MAX_CHUNK_BYTES = 256 * 2**20
 
-# What h5py and numpy raised on damaged files and odd attributes.
-_DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
+# What h5py, zarr and numpy raised on damaged files and odd attributes.
+_DAMAGE = (
+    *(OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 # FITS keywords (degrees, degrees, degrees, unit) that an attribute may give.
 _KEYWORDS = ("BMAJ", "BMIN", "BPA", "BUNIT")
 
 
-class StackProvider:
-    """Images of an HDF5 dataset, as FITS.
+class StackFile(Protocol):
+    """An open file of arrays, of any format; what is found damaged may raise much."""
 
-    A source's ``cutout`` (its ID where the catalogue names none) is looked up in a
-    dataset of IDs when there is one beside the images; when there is none, ``cutout``
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """Of the file itself."""
+
+    def arrays(self) -> Iterator[tuple[str, Any]]:
+        """Path of each array and the array; no links are followed."""
+
+    def beside(self, path: str) -> list[str]:
+        """Paths of what is in the same group."""
+
+    def array(self, path: str) -> Any:
+        """One array, which is safe to read; LookupError where there is none.
+
+        Raises
+        ------
+        CutoutUnavailableError
+            It is not safe to read.
+        """
+
+
+class StackProvider:
+    """Images of an HDF5 dataset or a Zarr array, as FITS.
+
+    A source's ``cutout`` (its ID where the catalogue names none) is looked up in an
+    array of IDs when there is one beside the images; when there is none, ``cutout``
     is the number of the image, from 0, and must be given. The attribute
-    ``pixel_scale_arcsec`` of the dataset or the file gives the image a WCS with the
+    ``pixel_scale_arcsec`` of the array or the file gives the image a WCS with the
     source at its centre, rows upwards to the north; ``BUNIT``, ``BMAJ``, ``BMIN`` and
     ``BPA`` (degrees) go to its header.
 
     Parameters
     ----------
     path
-        The file.
+        The file; a folder or ``.zip`` where its name ends in ``.zarr``.
     images
-        Dataset of the images; the only one of three axes, or the one called
+        Array of the images; the only one of three axes, or the one called
         ``images``, ``cutouts``, ``image`` or ``data``, when None.
     ids
-        Dataset of one ID an image; ``ids``, ``source_id`` and so on in the same
+        Array of one ID an image; ``ids``, ``source_id`` and so on in the same
         group when None.
     """
 
@@ -68,7 +98,7 @@ class StackProvider:
 
     @property
     def location(self) -> str:
-        """Path of the file, and which datasets when they were chosen."""
+        """Path of the file, and which arrays when they were chosen."""
         if not self._chosen:
             return str(self._path)
         return f"stack:{quoted_path(self._path)}?{urlencode(self._chosen)}"
@@ -84,8 +114,8 @@ class StackProvider:
         Raises
         ------
         CutoutUnavailableError
-            The file or the image is absent or damaged, it is not clear which dataset
-            holds the images, or h5py is not installed.
+            The file or the image is absent or damaged, it is not clear which array
+            holds the images, or h5py or zarr is not installed.
         """
         return self._stack.get().read(source)
 
@@ -95,21 +125,18 @@ class StackProvider:
 
 
 class _Stack:
-    """An open file; h5py itself lets one thread at a time into HDF5."""
+    """What is known of an open file."""
 
     def __init__(self, path: Path, images: str | None, ids: str | None) -> None:
-        try:
-            import h5py  # noqa: PLC0415 - an extra
-        except ImportError as exc:
-            msg = f"{path}: HDF5 needs h5py: pip install 'twinjet[stacks]'"
-            raise CutoutUnavailableError(msg) from exc
         self._name = path.name
+        is_zarr = path.name.lower().endswith(ZARR_ENDINGS)
         try:
-            # Unlocked: a service that reads for months must not stop a writer.
-            file = h5py.File(path, "r", locking=False, rdcc_nbytes=_CHUNK_CACHE_BYTES)
-            self._images = _images(file, images, path.name)
-            self._rows = _rows(file, self._images, ids, path.name)
-            self._header = _header({**file.attrs, **self._images.attrs})
+            file: StackFile = ZarrFile(path) if is_zarr else Hdf5File(path)
+            place = _place_of_images(file, images, path.name)
+            self._images = _checked_images(file.array(place), path.name)
+            self._count = int(self._images.shape[0])
+            self._rows = _rows(file, place, self._count, ids, path.name)
+            self._header = _header({**file.attributes, **self._images.attrs})
         except _DAMAGE as exc:
             msg = f"the stack {path} cannot be read: {exc}"
             raise CutoutUnavailableError(msg, actual=str(path)) from exc
@@ -139,7 +166,7 @@ class _Stack:
         return file.getvalue()
 
     def _row(self, name: str) -> int:
-        count = len(self._images)
+        count = self._count
         if self._rows is not None:
             row = self._rows.get(name)
             if row is None:
@@ -156,17 +183,13 @@ class _Stack:
         return int(name)
 
 
-def _images(file: Any, wanted: str | None, name: str) -> Any:
-    """The dataset of images, safe to read."""
-    found: dict[str, tuple[int, ...]] = {}
-
-    # Follows neither soft nor external links.
-    def look(path: str, node: Any) -> None:
-        shape = getattr(node, "shape", None)
-        if shape is not None and _is_stack(shape) and node.dtype.kind in "fiu":
-            found[path] = shape
-
-    file.visititems(look)
+def _place_of_images(file: StackFile, wanted: str | None, name: str) -> str:
+    """Path of the array of images."""
+    found = {
+        path: array.shape
+        for path, array in file.arrays()
+        if _is_stack(array.shape) and array.dtype.kind in "fiu"
+    }
     usual = [path for path in found if path.rpartition("/")[2].lower() in _IMAGES]
     paths = [wanted.strip("/")] if wanted else usual if len(usual) == 1 else list(found)
     if len(paths) != 1 or paths[0] not in found:
@@ -177,14 +200,14 @@ def _images(file: Any, wanted: str | None, name: str) -> Any:
             f"are: {shown}; name one: stack:PATH?images=NAME"
         )
         raise CutoutUnavailableError(msg, actual=wanted)
-    images = file[paths[0]]
-    # A stack made by a stranger may point to any file that this process can read.
-    if images.external or images.is_virtual:
-        msg = f"{paths[0]} of {name} keeps its images in other files, which is refused"
-        raise CutoutUnavailableError(msg, actual=paths[0])
+    return paths[0]
+
+
+def _checked_images(images: Any, name: str) -> Any:
+    """The array of images, none of which takes too much memory."""
     for what, shape in (("image", images.shape[1:]), ("chunk", images.chunks or (0,))):
         size = math.prod(shape) * max(4, images.dtype.itemsize)
-        limit = MAX_FILE_BYTES if what == "image" else 4 * _CHUNK_CACHE_BYTES
+        limit = MAX_FILE_BYTES if what == "image" else _MAX_CHUNK_BYTES
         if size > limit:
             msg = f"an {what} of {name} has {size} bytes; at most {limit}"
             raise CutoutUnavailableError(msg, limit=limit, actual=size)
@@ -197,18 +220,14 @@ def _is_stack(shape: tuple[int, ...]) -> bool:
 
 
 def _rows(
-    file: Any, images: Any, wanted: str | None, name: str
+    file: StackFile, place: str, count: int, wanted: str | None, name: str
 ) -> Mapping[str, int] | None:
     """Row of each ID; None when there are no IDs."""
-    group = images.parent
-    usual = [f"{group.name.rstrip('/')}/{key}" for key in group if key.lower() in _IDS]
+    usual = [p for p in file.beside(place) if p.rpartition("/")[2].lower() in _IDS]
     for path in [wanted] if wanted else usual:
-        ids = file[path]
-        if ids.file.filename != file.filename or ids.external or ids.is_virtual:
-            msg = f"{path} of {name} keeps its IDs in another file, which is refused"
-            raise CutoutUnavailableError(msg, actual=path)
-        if ids.shape != images.shape[:1]:
-            msg = f"{path} of {name} has {ids.shape} IDs for {len(images)} images"
+        ids = file.array(path)
+        if ids.shape != (count,):
+            msg = f"{path} of {name} has {ids.shape} IDs for {count} images"
             raise CutoutUnavailableError(msg, actual=path)
         texts = [_text(value) for value in ids[:].tolist()]
         rows = {text: row for row, text in enumerate(texts)}

@@ -179,7 +179,9 @@ def plan(job: str, data: dict[str, Any]) -> dict[str, Any]:
     write_catalogue(folder / "catalogue.parquet", catalogue)
     for name in _PLAN:
         bench.home.share(folder / name)
-    there = already_there(catalogue, made, shop)
+    there = already_there(
+        catalogue, made, shop, max_failed_fraction=request.max_failed_fraction
+    )
     watcher.stage("embed", made.to_embed)
     return asdict(made) | {
         "there": None if there is None else there.to_dict(),
@@ -321,7 +323,7 @@ def finish(
         "number": of["number"],
         "published": built is not None,
         "count": of["count"],
-        "reused": plan["sources"] - plan["to_embed"],
+        "reused": plan.get("reused", plan["sources"] - plan["to_embed"]),
         "embedded": plan["to_embed"],
         "shards": plan["shards"],
         "failed_shards": failed[:_NAMED],
@@ -343,4 +345,4 @@ def submit(data: dict[str, Any]) -> str:
 
 
 def _plan_of(data: dict[str, Any]) -> Plan:
-    return Plan(**{name: data[name] for name in Plan.__dataclass_fields__})
+    return Plan(**{k: v for k, v in data.items() if k in Plan.__dataclass_fields__})

@@ -15,13 +15,14 @@ from dbos import (
     StepOptions,
     WorkflowHandle,
 )
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from twinjet.index.errors import (
     GenerationDamagedError,
     IndexUnavailableError,
     JobCancelledError,
     JobError,
+    ScratchError,
     SharedStoreError,
 )
 from twinjet.index.jobs import steps
@@ -38,6 +39,7 @@ _TRANSIENT = (
     SQLAlchemyError,
     GenerationDamagedError,
     IndexUnavailableError,
+    ScratchError,
     SharedStoreError,
 )
 
@@ -177,6 +179,10 @@ def _step(
             return function()
         except JobError:
             raise
+        except DataError as exc:
+            # The database will not take it the next time either.
+            msg = f"{name}: the database refuses a value: {exc.orig}"
+            raise JobError(msg) from exc
         except transient as exc:
             if tries < _TRIES:
                 raise

@@ -37,6 +37,15 @@ _MEASURED = 200
 _LEAST_PROBES = 16
 
 
+def index_kind(count: int) -> str:
+    """FAISS factory string for so many rows: another one, another index."""
+    return _kind(_lists_of(count))
+
+
+def _lists_of(count: int) -> int:
+    return 1 if count < SCAN_FROM else lists_for(count)
+
+
 def build_index(vectors: Vectors, path: Path, *, lists: int | None = None) -> None:
     """Build the FAISS index for vectors (N, D) and write it.
 
@@ -54,7 +63,7 @@ def build_index(vectors: Vectors, path: Path, *, lists: int | None = None) -> No
     """
     count, dimension = vectors.shape
     if lists is None:
-        lists = 1 if count < SCAN_FROM else lists_for(count)
+        lists = _lists_of(count)
     index: Any = faiss.index_factory(
         dimension, _kind(lists), faiss.METRIC_INNER_PRODUCT
     )
@@ -130,7 +139,11 @@ class FaissIndex:
     """
 
     def __init__(
-        self, path: Path, vectors: Vectors, *, scan_from: int = SCAN_FROM
+        self,
+        path: Path,
+        vectors: Vectors,
+        *,
+        scan_from: int = SCAN_FROM,
     ) -> None:
         self._vectors = vectors
         self._index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)

@@ -13,7 +13,7 @@ import torch
 from rich.progress import Progress, TaskID
 
 from twinjet.index.catalogue import Catalogue
-from twinjet.index.catalogue_file import write_catalogue
+from twinjet.index.catalogue_file import snapshot_name, write_catalogue
 from twinjet.index.errors import JobConflictError, JobFailedError
 from twinjet.index.home import Home
 from twinjet.index.jobs.engine import connected
@@ -58,9 +58,9 @@ def index_catalogue(
     """
     home = config.files
     with closing(store_of(config)) as store:
-        snapshot = home.jobs / "catalogues" / f"{catalogue.digest}.parquet"
-        if not snapshot.exists():
-            write_catalogue(snapshot, catalogue)
+        snapshot = home.jobs / "catalogues" / snapshot_name(catalogue)
+        # Also where it is there: it may be damaged, and is removed by its age.
+        write_catalogue(snapshot, catalogue)
         home.share(snapshot)
         request = replace(
             request,

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from twinjet.index.catalogue import ALIASES
+from twinjet.index.checks import Limits
 from twinjet.index.cutouts.mosaic import SIZE_ARCSEC, MosaicProvider
 from twinjet.index.cutouts.open import open_provider
 from twinjet.index.cutouts.paths import split_kind
@@ -43,6 +44,17 @@ from twinjet.service.commands.options import HOME, JSON, PIXEL_SCALE, config_of
     help=f"Column of the catalogue for one of {', '.join(ALIASES)}.",
 )
 @click.option(
+    "--name",
+    help="Of the catalogue: a build is compared with the one before of this name.  "
+    "[default: of its file or folder]",
+)
+@click.option(
+    "--max-removed",
+    type=click.FloatRange(0, 1),
+    help="Part of the sources of the build before that may be gone.  "
+    f"[default: {Limits().max_removed:g}]",
+)
+@click.option(
     "--max-failed",
     type=click.FloatRange(0, 1),
     default=MAX_FAILED_FRACTION,
@@ -63,6 +75,8 @@ def index(
     mosaic: bool,
     size_arcsec: float | None,
     mapping: tuple[str, ...],
+    name: str | None,
+    max_removed: float | None,
     max_failed: float,
     force: bool,
     pixel_scale: float | None,
@@ -72,11 +86,11 @@ def index(
     """Index CUTOUTS and publish them.
 
     CUTOUTS is a folder of FITS, PNG or JPEG; a .zip or .tar of such files, which
-    stays packed; an HDF5 file (.h5) with images of shape (N, H, W); or, with
-    --mosaic, large images to cut sources out of. What a catalogue's column `cutout`
-    names is the file, the member of the archive, or the ID or number of the image
-    in the stack; a mosaic is cut by position. Where a stack has several datasets
-    write 'stack:PATH?images=NAME&ids=NAME'.
+    stays packed; an HDF5 file (.h5) or a Zarr store (.zarr, .zarr.zip) with images
+    of shape (N, H, W); or, with --mosaic, large images to cut sources out of. What a
+    catalogue's column `cutout` names is the file, the member of the archive, or the
+    ID or number of the image in the stack; a mosaic is cut by position. Where a stack
+    has several arrays write 'stack:PATH?images=NAME&ids=NAME'.
 
     Killed at any moment, the same command goes on where it was.
     """
@@ -86,9 +100,11 @@ def index(
     request = ReindexRequest(
         cutouts=location,
         catalogue=None if table is None else str(table.absolute()),
+        name=_name(name),
         mapping=pairs,
         pixel_scale_arcsec=pixel_scale,
         max_failed_fraction=max_failed,
+        max_removed_fraction=max_removed,
         force=force,
     )
     try:
@@ -123,6 +139,13 @@ def _only_mosaic(size_arcsec: float | None) -> None:
     if size_arcsec is not None:
         msg = "--cutout-size is the size of what --mosaic cuts out: add --mosaic"
         raise click.UsageError(msg)
+
+
+def _name(name: str | None) -> str | None:
+    if name is not None and not (name.strip() and name.isprintable()):
+        msg = f"{name!r} is no name."
+        raise click.BadParameter(msg, param_hint="'--name'")
+    return name
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from twinjet.index.export import embeddings_parquet
 from twinjet.index.generation import Manifest
 from twinjet.index.reindex import publish_again
 from twinjet.service.access import admin
-from twinjet.service.dependencies import RegionDep, ResourcesDep
+from twinjet.service.dependencies import RegionDep, ResourcesDep, region_only
 from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.schemas import (
     EncoderItem,
@@ -70,6 +70,7 @@ def one_generation(
 
 @router.get(
     "/generations/{number}/embeddings.parquet",
+    dependencies=[Depends(region_only)],
     response_class=StreamingResponse,
     responses={200: {"content": {PARQUET: {}}, "description": "The table"}},
     summary="Embeddings of one build or a region of it, as HATS catalogues have theirs",

@@ -1,16 +1,19 @@
 """What every provider must do, by `twinjet.index.cutouts.port.CutoutProvider`."""
 
 import io
+import json
 import tarfile
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
 import pytest
+import zarr
 from astropy.io import fits
 from astropy.wcs import WCS
 from numpy.typing import NDArray
@@ -102,6 +105,32 @@ def make_stack(place: Path, stack: Images) -> str:
     return str(place / "sky.h5")
 
 
+def make_zarr(place: Path, stack: Images, *, version: Literal[2, 3] = 3) -> str:
+    group = zarr.open_group(place / "sky.zarr", mode="w", zarr_format=version)
+    fill_zarr(group, stack)
+    return str(place / "sky.zarr")
+
+
+def make_zarr_2(place: Path, stack: Images) -> str:
+    return make_zarr(place, stack, version=2)
+
+
+def make_zarr_zip(place: Path, stack: Images) -> str:
+    folder = Path(make_zarr(place, stack))
+    with zipfile.ZipFile(place / "sky.zarr.zip", "w") as archive:
+        for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+            archive.write(file, file.relative_to(folder))
+    return str(place / "sky.zarr.zip")
+
+
+def fill_zarr(group: zarr.Group, stack: Images) -> None:
+    data = group.create_array("images", data=stack, chunks=(2, SIDE, SIDE))
+    data.attrs["pixel_scale_arcsec"] = PIXEL_SCALE_ARCSEC
+    data.attrs["BUNIT"] = "Jy/beam"
+    ids = group.create_array("ids", shape=(COUNT,), dtype=str)
+    ids[:] = np.array([source.cutout for source in sources()], object)
+
+
 def make_mosaic(place: Path, stack: Images) -> str:
     row = np.concatenate(list(stack), axis=1)
     header = _ROW.to_header()
@@ -131,6 +160,9 @@ KINDS = {
     "zip": Kind(make_zip, NOBODY, r"not in sky\.zip"),
     "tar": Kind(make_tar, NOBODY, r"not in sky\.tar"),
     "stack": Kind(make_stack, NOBODY, r"none of the 6 IDs of sky\.h5"),
+    "zarr": Kind(make_zarr, NOBODY, r"none of the 6 IDs of sky\.zarr"),
+    "zarr 2": Kind(make_zarr_2, NOBODY, r"none of the 6 IDs of sky\.zarr"),
+    "zarr zip": Kind(make_zarr_zip, NOBODY, r"none of the 6 IDs of sky\.zarr\.zip"),
     "store": Kind(make_store, NOBODY, "No such file"),
     "mosaic": Kind(make_mosaic, NOBODY, "outside of the 1 tiles"),
 }
@@ -461,6 +493,54 @@ def test_an_attribute_that_makes_no_sense_is_refused(
         file["images"].attrs[name] = value
     with pytest.raises(CutoutUnavailableError, match=r"sky\.h5 cannot be read"):
         open_provider(str(tmp_path / "sky.h5")).read(sources()[0])
+
+
+def test_a_zarr_array_may_be_the_whole_store(tmp_path: Path) -> None:
+    zarr.create_array(tmp_path / "a.zarr", data=images())
+    provider = open_provider(str(tmp_path / "a.zarr"))
+    cutout = read_cutout(provider.read(replace(NOBODY, cutout="3")))
+    np.testing.assert_array_equal(cutout.pixels, images()[3])
+
+
+def test_arrays_of_a_zarr_store_can_be_chosen(tmp_path: Path) -> None:
+    group = zarr.open_group(tmp_path / "a.zarr", mode="w")
+    for seed, name in enumerate(("deep/one", "deep/two")):
+        group.create_array(name, data=images(seed), shards=(6, SIDE, SIDE))
+    unclear = open_provider(str(tmp_path / "a.zarr"))
+    with pytest.raises(CutoutUnavailableError, match=r"deep/one \(6, 100, 100\), deep"):
+        unclear.read(replace(NOBODY, cutout="0"))
+    provider = open_provider(f"stack:{tmp_path / 'a.zarr'}?images=deep/two")
+    cutout = read_cutout(provider.read(replace(NOBODY, cutout="4")))
+    np.testing.assert_array_equal(cutout.pixels, images(1)[4])
+
+
+def test_a_zarr_store_that_runs_code_is_refused(tmp_path: Path) -> None:
+    """A pickle does whatever who wrote it wants, when it is read."""
+    make_zarr_2(tmp_path, images())
+    described = tmp_path / "sky.zarr" / "ids" / ".zarray"
+    of = json.loads(described.read_text())
+    described.write_text(json.dumps(of | {"filters": [{"id": "pickle"}]}))
+    with pytest.raises(
+        CutoutUnavailableError, match=r"pickle|sky\.zarr cannot be read"
+    ):
+        open_provider(str(tmp_path / "sky.zarr")).read(sources()[0])
+
+
+def test_a_zarr_store_with_links_is_refused(tmp_path: Path) -> None:
+    make_zarr(tmp_path, images())
+    chunk = tmp_path / "sky.zarr" / "images" / "c" / "0" / "0" / "0"
+    chunk.rename(tmp_path / "secret")
+    chunk.symlink_to(tmp_path / "secret")
+    with pytest.raises(CutoutUnavailableError, match="link"):
+        open_provider(str(tmp_path / "sky.zarr")).read(sources()[0])
+
+
+@pytest.mark.parametrize("name", ["zarr.json", "images/zarr.json", "ids/c/0"])
+def test_a_damaged_zarr_store_is_refused(tmp_path: Path, name: str) -> None:
+    make_zarr(tmp_path, images())
+    (tmp_path / "sky.zarr" / name).write_bytes(b"x")
+    with pytest.raises(CutoutUnavailableError, match=r"sky\.zarr"):
+        open_provider(str(tmp_path / "sky.zarr")).read(sources()[0])
 
 
 def test_a_stack_that_points_to_other_files_is_refused(tmp_path: Path) -> None:

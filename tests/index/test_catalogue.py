@@ -1,6 +1,7 @@
 """Tables of every kind become the same sources; bad rows are named, good ones kept."""
 
 import gzip
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -8,18 +9,25 @@ import astropy.units as u
 import numpy as np
 import pytest
 from astropy.io import fits
-from astropy.table import Table
+from astropy.table import MaskedColumn, Table
 from skies import double_source, header_at, write_sky
 
-from twinjet.index.catalogue import read_catalogue
-from twinjet.index.catalogue_file import load_catalogue, write_catalogue
+from twinjet.index.catalogue import make_catalogue, read_catalogue
+from twinjet.index.catalogue_file import (
+    load_catalogue,
+    snapshot_name,
+    write_catalogue,
+)
 from twinjet.index.errors import (
     CatalogueColumnError,
     CatalogueError,
     CatalogueFormatError,
+    ScratchError,
 )
 from twinjet.index.folder import catalogue_of_folder
 from twinjet.index.sky import healpix_29
+from twinjet.index.source import Column, Source
+from twinjet.index.spill import Spill
 
 ROWS = """id,RAJ2000,DEJ2000,S_1.4 [mJy],class,bent
 a,10.5,-1,3.5,FRI,true
@@ -243,3 +251,130 @@ def test_a_kept_catalogue_is_in_order_on_the_sky_with_its_problems(
     (tmp_path / "kept.parquet").write_bytes(data)
     with pytest.raises(CatalogueFormatError, match=r"kept\.parquet"):
         list(load_catalogue(tmp_path / "kept.parquet").sources)
+
+
+def test_no_value_is_no_number_however_it_is_written(tmp_path: Path) -> None:
+    """C prints some NaN with a sign; it is no JSON, and no database takes it."""
+    text = "id,ra,dec,flux\na,1,1,-nan\nb,2,2,+NaN\nc,3,3,1.5\nd,-nan,4,2\n"
+    catalogue = read_catalogue(write(tmp_path, text))
+    assert [c.kind for c in catalogue.columns] == ["number"]
+    assert [s.columns["flux"] for s in catalogue.sources] == [None, None, 1.5]
+    assert [p.reason for p in catalogue.problems] == ["line 5: ra is missing"]
+    sources = [Source("a", 1.0, 1.0, columns={"flux": float("nan")})]
+    with pytest.raises(ValueError, match="JSON"):
+        make_catalogue("c", sources, [Column("flux")], [])
+
+
+def test_ids_of_64_bits_keep_their_digits(tmp_path: Path) -> None:
+    text = (
+        "id,ra,dec,gaia_id,votes,luminosity\n"
+        "a,1,1,4295806720123456789,12,1.5\nb,2,2,7,-3,123456789012345678901\n"
+    )
+    catalogue = read_catalogue(write(tmp_path, text))
+    assert [c.kind for c in catalogue.columns] == ["text", "number", "number"]
+    first, second = (s.columns for s in catalogue.sources)
+    assert (first["gaia_id"], second["gaia_id"]) == ("4295806720123456789", "7")
+    assert (second["votes"], second["luminosity"]) == (-3, 123456789012345678901.0)
+    table = Table({"id": ["a"], "ra": [1.0], "dec": [1.0], "gaia": [2**62 + 1]})
+    table.write(tmp_path / "c.fits", format="fits")
+    (source,) = read_catalogue(tmp_path / "c.fits").sources
+    assert source.columns["gaia"] == str(2**62 + 1)
+
+
+def test_nul_is_left_out(tmp_path: Path) -> None:
+    catalogue = read_catalogue(write(tmp_path, "id,ra,dec,x\na\0,1,1,b\0c\n"))
+    (source,) = catalogue.sources
+    assert (source.source_id, source.columns["x"]) == ("a", "bc")
+
+
+def test_a_file_with_an_impossible_name_is_a_problem_and_no_end(tmp_path: Path) -> None:
+    write_sky(tmp_path, 1)
+    (tmp_path / "catalogue.csv").unlink()
+    data = (tmp_path / "T000.fits").read_bytes()
+    for name in (b"b\xff.fits", b"new\nline.fits", b"x" * 210 + b".fits"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_bytes(data)
+    catalogue = catalogue_of_folder(tmp_path)
+    assert [s.source_id for s in catalogue.sources] == ["T000"]
+    reasons = " ".join(p.reason for p in catalogue.problems)
+    for words in ("not UTF-8", "control characters", "210 characters"):
+        assert words in reasons
+
+
+def test_a_full_disk_of_temporary_files_is_named(tmp_path: Path) -> None:
+    spill = Spill("")
+    spill._db.execute("PRAGMA max_page_count = 50")
+
+    def fill() -> None:
+        for number in range(20_000):
+            spill.add(Source(f"S{number}", 1.0, 1.0))
+
+    with pytest.raises(ScratchError, match=r"full.*SQLITE_TMPDIR"):
+        fill()
+
+
+def test_a_snapshot_is_named_by_its_problems_too(tmp_path: Path) -> None:
+    bad = read_catalogue(write(tmp_path, ROWS + "c,x,1,,,\n"))
+    good = read_catalogue(write(tmp_path, ROWS))
+    assert bad.digest == good.digest
+    assert snapshot_name(bad) != snapshot_name(good)
+    assert snapshot_name(good) == snapshot_name(read_catalogue(tmp_path / "c.csv"))
+
+
+def fits_table(count: int) -> Table:
+    """Of every kind of column that is read."""
+    numbers = np.arange(count)
+    return Table(
+        {
+            "id": [f"S{n}" for n in numbers],
+            "ra": np.deg2rad(numbers % 360) * u.rad,
+            "dec": (numbers % 180 - 90.0) * u.deg,
+            "flux": MaskedColumn(numbers / 7, mask=numbers % 3 == 0, unit="mJy"),
+            "votes": MaskedColumn(numbers, mask=numbers % 4 == 0, dtype="i8"),
+            "peaks": numbers.astype("u2"),
+            "bent": numbers % 2 == 0,
+            "beam": np.stack([numbers, numbers], axis=1).astype("f4"),
+        }
+    )
+
+
+@pytest.mark.parametrize("ending", ["fits", "fits.gz"])
+def test_a_fits_table_is_the_same_by_blocks(tmp_path: Path, ending: str) -> None:
+    table = fits_table(9000)
+    table.write(tmp_path / f"c.{ending}", format="fits")
+    table["peaks"] = table["peaks"].astype("i4")  # what a VOTable has
+    table.write(tmp_path / "c.vot", format="votable")
+    found = read_catalogue(tmp_path / f"c.{ending}")
+    wanted = read_catalogue(tmp_path / "c.vot")
+    assert [c.name for c in found.columns] == ["flux", "votes", "peaks", "bent", "beam"]
+    assert found.columns == wanted.columns
+    assert list(found.sources) == list(wanted.sources)
+    # Values of any length lie behind the rows: read at once.
+    lengths = np.array([np.arange(n) for n in (1, 2, 3)], dtype=object)
+    columns = [
+        fits.Column("id", "2A", array=["a", "b", "c"]),
+        fits.Column("ra", "D", array=[1.0, 2.0, 3.0]),
+        fits.Column("dec", "D", array=[1.0, 2.0, 3.0]),
+        fits.Column("n", "PJ()", array=lengths),
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "heap.fits")
+    third = list(read_catalogue(tmp_path / "heap.fits").sources)[2]
+    assert third.columns["n"] == "0 1 2"
+
+
+def test_a_fits_table_that_ends_early_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "c.fits"
+    fits_table(20_000).write(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(CatalogueFormatError, match="ends before its last row"):
+        read_catalogue(path)
+
+
+def test_memory_does_not_grow_with_a_fits_table(tmp_path: Path) -> None:
+    peaks = []
+    for count in (10, 15_000, 45_000):
+        fits_table(count).write(tmp_path / f"{count}.fits")
+        tracemalloc.start()
+        read_catalogue(tmp_path / f"{count}.fits")
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] < 1.2 * peaks[1]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,11 +17,13 @@ from skies import index_sky, small_encoder, write_sky
 from twinjet.index.checks import Check, Limits, Verification
 from twinjet.index.cutouts.folder import FolderProvider
 from twinjet.index.database import create_engine
+from twinjet.index.diff import diff_of
 from twinjet.index.durable import file_digest
 from twinjet.index.errors import VerificationError
 from twinjet.index.home import Home
 from twinjet.index.retention import forget_jobs
 from twinjet.index.schema import SourceRow
+from twinjet.index.source import Column, Source, Value
 from twinjet.index.store import SourceStore
 from twinjet.index.vectors.faiss_index import build_index
 from twinjet.index.verify import verify
@@ -182,6 +185,80 @@ def test_a_recall_below_the_limit_and_sources_that_are_gone(
 def test_without_cutouts_no_canary_is_found(sky: Sky, encoder: Encoder) -> None:
     (sky.folder / "sky").rename(sky.folder / "away")
     assert failed(found(sky, encoder)) == {"canaries"}
+
+
+def test_a_damaged_generation_before_hides_no_removal(
+    sky: Sky, encoder: Encoder
+) -> None:
+    """What is gone is in the metadata, whatever the files are."""
+    (sky.home.generations / "g000001" / "vectors.npy").write_bytes(b"x")
+    verification = found(sky, encoder, max_removed=-1.0)
+    assert failed(verification) == {"removed"}
+    assert verification.diff is not None
+    assert verification.diff.added == 1
+    (check,) = (c for c in verification.checks if c.name == "neighbours")
+    assert "not compared" in check.detail
+
+
+def test_a_cutout_that_was_replaced_since_is_named_and_stops_nothing(
+    sky: Sky, encoder: Encoder
+) -> None:
+    cutouts = sky.folder / "sky"
+    shutil.copy(cutouts / "T001.fits", cutouts / "T000.fits")
+    verification = found(sky, encoder)
+    assert failed(verification) == set()
+    (check,) = (c for c in verification.checks if c.name == "canaries")
+    assert "39 cutouts" in check.detail
+    assert "T100+000" in check.detail
+    # A few do not speak for the others.
+    for number in range(2, 12):
+        (cutouts / f"T{number:03d}.fits").unlink()
+    assert failed(found(sky, encoder)) == {"canaries"}
+
+
+def test_the_canary_that_is_another_source_is_named(sky: Sky, encoder: Encoder) -> None:
+    def swapped(vectors: np.ndarray) -> np.ndarray:
+        vectors[[10, 30]] = vectors[[30, 10]]
+        return vectors
+
+    sky.vectors(swapped)
+    (check,) = (c for c in found(sky, encoder).checks if c.name == "canaries")
+    names = [s.source_id for s in sky.store.sources_by_row(2, [10, 30])]
+    assert not check.passed
+    assert any(name in check.detail for name in names)
+
+
+def test_the_order_and_spelling_of_columns_is_no_correction(
+    tmp_path: Path, store: SourceStore
+) -> None:
+    columns: list[dict[str, Value]] = [
+        {"a": 1, "b": "x", "c": 3.0},
+        {"c": 3, "b": "x", "a": 1.0},
+        {"a": 2, "b": "x", "c": 3.0},
+    ]
+    for number, values in enumerate(columns, start=1):
+        begun = store.begin_generation(
+            encoder_id="e",
+            catalogue_name="c",
+            catalogue_digest="d",
+            columns=[Column("a"), Column("b", kind="text"), Column("c")],
+        )
+        assert begun == number
+        store.add_sources(number, 0, [Source("s", 1.0, 2.0, columns=values)])
+    assert diff_of(store.engine, 1, 2).unchanged == 1
+    assert diff_of(store.engine, 1, 3).corrected == 1
+
+
+def test_classes_that_are_written_as_integers_count(
+    tmp_path: Path, encoder: Encoder
+) -> None:
+    write_sky(tmp_path / "sky", 40)
+    table = tmp_path / "sky" / "catalogue.csv"
+    lines = table.read_text().replace("FRII", "2").replace("FRI,", "1,").splitlines()
+    table.write_text("\n".join(lines) + "\n")
+    report = index_sky(tmp_path / "sky", tmp_path / "home", encoder)
+    assert report.verification is not None
+    assert set(report.verification.quality) == {"fr_class", "tailed"}
 
 
 def test_force_passes_over_opinions_and_not_over_damage() -> None:

@@ -23,7 +23,7 @@ from twinjet.index.jobs.progress import ProgressBoard
 from twinjet.index.jobs.request import ReindexRequest
 from twinjet.index.source import Source
 from twinjet.service.app import create_app
-from twinjet.service.cli import cli
+from twinjet.service.cli import cli, main
 from twinjet.service.commands.options import store_of
 from twinjet.service.config import Config
 
@@ -179,3 +179,78 @@ def test_a_job_that_nobody_took_gives_way_to_a_changed_catalogue(
         with pytest.raises(JobConflictError, match=left.id):
             CliRunner().invoke(cli, ["index", "sky"], catch_exceptions=False)
         presence.leave()
+
+
+def test_a_damaged_snapshot_is_written_anew(run: Runner) -> None:
+    run.cutouts("sky")
+    (snapshot,) = Path("home/jobs/catalogues").iterdir()
+    snapshot.write_bytes(b"no Parquet")
+    run.cutouts("sky", reused=COUNT)
+
+
+def test_what_was_mended_is_a_problem_no_longer(run: Runner) -> None:
+    table = Path("sky/catalogue.csv")
+    good = table.read_text()
+    table.write_text(good + "bad,T000.fits,x,1,,,\n")
+    assert len(json.loads(run("sky").stdout)["problems"]) == 1
+    table.write_text(good)
+    run.cutouts("sky", reused=COUNT)
+
+
+def test_more_failures_than_may_be_are_refused_the_next_time_too(run: Runner) -> None:
+    Path("sky/T000.fits").write_bytes(b"no FITS")
+    assert run("sky", "--max-failed", 0.25).exit_code == 0
+    refused = run("sky", "--max-failed", 0)
+    assert refused.exit_code == 1
+    assert "1 of 4 sources" in str(refused.exception)
+
+
+def test_a_smaller_catalogue_of_one_name_is_compared(run: Runner) -> None:
+    run.cutouts("sky")
+    lines = Path("sky/catalogue.csv").read_text().splitlines()
+    Path("sky/half.csv").write_text("\n".join(lines[:3]))
+    arguments = ("sky", "--catalogue", "sky/half.csv", "--name", "sky")
+    refused = run(*arguments)
+    assert refused.exit_code == 1
+    assert "2 of 4 sources are gone" in str(refused.exception)
+    allowed = run(*arguments, "--max-removed", 0.5)
+    assert (allowed.exit_code, json.loads(allowed.stdout)["count"]) == (0, 2)
+    nameless = run("sky", "--name", " ")
+    assert (nameless.exit_code, "is no name" in nameless.stderr) == (2, True)
+
+
+def test_sources_of_one_cutout_are_no_embeddings_that_were_there(run: Runner) -> None:
+    table = Path("sky/catalogue.csv")
+    first = table.read_text().splitlines()[1]
+    table.write_text(table.read_text() + first.replace("T100+000", "twin") + "\n")
+    report = json.loads(run("sky").stdout)
+    assert (report["count"], report["reused"]) == (COUNT + 1, 0)
+
+
+def test_another_kind_of_index_is_built_and_embeds_nothing(run: Runner) -> None:
+    run.cutouts("sky")
+    manifest = Path("home/generations/g000001/manifest.json")
+    of = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(of | {"index_kind": "HNSW32"}))
+    report = json.loads(run("sky").stdout)
+    assert (report["number"], report["published"]) == (2, True)
+    assert (report["reused"], report["embedded"]) == (COUNT, 0)
+
+
+@pytest.mark.parametrize("broken", ["home", "home/jobs.sqlite"])
+def test_a_home_that_cannot_be_written_is_told_in_a_line(
+    run: Runner,
+    broken: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if broken == "home":
+        Path("home").write_text("no folder")
+    else:
+        Path(broken).mkdir(parents=True)
+    monkeypatch.setattr("sys.argv", ["twinjet", "index", "sky"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    said = capsys.readouterr().err.splitlines()
+    assert (end.value.code, len(said)) == (1, 1), said
+    assert said[0].startswith("twinjet: ")

@@ -285,6 +285,7 @@ def test_every_error_of_ours_has_a_place_in_the_table() -> None:
         *(
             "SharedStoreError",
             "DiscoveryError",
+            "ScratchError",
             "ShardDamagedError",
             "CutoutsUnreadError",
             "VerificationError",
@@ -365,3 +366,7 @@ def test_embeddings_are_there_to_take(client: TestClient, config: Config) -> Non
     near.pop("region_dec")
     half = client.get("/generations/1/embeddings.parquet", params=near)
     assert_problem(half, 422, "invalid-parameter")
+    mistyped = {"ra": 0, "dec": -14, "radius_deg": 2}
+    whole_sky = client.get("/generations/1/embeddings.parquet", params=mistyped)
+    assert_problem(whole_sky, 422, "invalid-parameter")
+    assert "region_ra" in whole_sky.json()["detail"]
