@@ -61,6 +61,9 @@ from twinjet.model.encoder import Encoder
 MAX_FAILED_FRACTION = 0.2
 
 
+# Shards that are kept in memory until they can be written: a worker has two at a time.
+_UNWRITTEN = 2
+
 # Of a source with a cutout and no embedding; the next build tries again.
 _UNMADE = "its cutout could not be read, or was replaced, while the index was built"
 
@@ -279,7 +282,8 @@ def embed_shard(
         wanted = [item.key(workshop.pixel_scale_arcsec) for item in missing]
         name = shard_name(workshop.encoder.card.id, wanted)
         if name not in held:
-            held.clear()  # of another shard, which was given up
+            while len(held) >= _UNWRITTEN:  # of shards that were given up
+                del held[next(iter(held))]
             held[name] = embed_items(
                 missing,
                 provider=workshop.provider,
