@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 RECIPE := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types bench bench-quality bench-reindex build constraints clean
+.PHONY: help serve test lint types bench bench-quality bench-reindex bench-search build constraints clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,7 @@ types: $(VENV)/.developed ## mypy, strict
 
 bench: $(VENV)/.developed ## how long answers take; DATA=folder for real galaxies
 	$(BIN)/python benchmarks/latency.py $(if $(DATA),"$(DATA)")
+	$(BIN)/python benchmarks/by_id.py
 
 bench-quality: $(VENV)/.developed ## how good the encoders are; an hour with TUNE=1
 	$(BIN)/python benchmarks/quality "$(or $(DATA),../shared/data)" $(if $(TUNE),--tuning-runs runs/quality --write)
@@ -42,6 +43,10 @@ bench-quality: $(VENV)/.developed ## how good the encoders are; an hour with TUN
 bench-reindex: $(VENV)/.developed ## how fast catalogues are indexed, under load too
 	$(BIN)/python benchmarks/reindexing.py "$(or $(DATA),../shared/data)"
 	$(BIN)/python benchmarks/republishing.py "$(or $(DATA),../shared/data)"
+
+bench-search: $(VENV)/.developed ## how fast vectors are found, beside other libraries and servers
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[bench-search]'
+	$(BIN)/python benchmarks/search/compare.py "$(or $(DATA),../shared/data)" $(if $(WRITE),--write)
 
 build: $(VENV)/.developed ## the wheel, in dist/
 	rm -rf dist build

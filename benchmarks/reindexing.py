@@ -1,6 +1,6 @@
 """How fast a catalogue is indexed, and in how much memory.
 
-    python benchmarks/reindexing.py ../shared/data             # 1, 2 workers, real
+    python benchmarks/reindexing.py ../shared/data    # one and two workers
     python benchmarks/reindexing.py ../shared/data --sources 100000
 
 Real cutouts of MiraBest; for more sources than it has, the same cutouts without their
@@ -49,7 +49,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder of the catalogues")
     parser.add_argument("--sources", type=int, default=0, help="0: those of MiraBest")
-    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
+    parser.add_argument(
+        "--workers",
+        nargs="*",
+        default=["1x1", "1x2", "2x1"],
+        help="workers x threads of each",
+    )
     parser.add_argument(
         "--views",
         type=int,
@@ -66,10 +71,10 @@ def main() -> None:
         card = encoder_of(folder, args.views)
         lines = [head(card)]
         row: dict[str, float] = {}
-        for workers in args.workers:
-            threads = max(1, (os.cpu_count() or 1) // workers)
+        for pair in args.workers:
+            workers, threads = (int(n) for n in pair.split("x"))
             alone = encoder_alone(sky, card, workers, threads)
-            home = folder / f"home{workers}"
+            home = folder / f"home{pair}"
             row = indexed(sky, home, card, workers, threads)
             lines.append(line(workers, threads, alone, row))
             print(lines[-1], flush=True)

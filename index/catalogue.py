@@ -35,7 +35,7 @@ _NEEDED = ("source_id", "ra", "dec")
 MAX_ID_LENGTH = 200
 
 # Spellings of "no value" in text tables.
-_EMPTY = {"", "nan", "null", "none", "--", "n/a", "na"}
+EMPTY = {"", "nan", "null", "none", "--", "n/a", "na"}
 
 _INFINITE = (math.inf, -math.inf)
 
@@ -124,7 +124,7 @@ def read_catalogue(
     """
     table = read_table(path, data)
     needed = _NEEDED[1:] if name_rows else _NEEDED
-    places = _places(table.fields, mapping or {}, path, needed)
+    places = places_of(table.fields, mapping or {}, path, needed)
     return _catalogue(name or path.name.partition(".")[0], table, places, path)
 
 
@@ -148,13 +148,30 @@ def _spill(columns: Sequence[Column]) -> Spill:
     return Spill(digest_of=repr(tuple(columns)))
 
 
-def _places(
+def places_of(
     fields: Sequence[Field],
     mapping: Mapping[str, str],
     path: Path,
     needed: Sequence[str],
 ) -> dict[str, int]:
-    """Index of the column for each word of ours."""
+    """Index of the column for each word of ours.
+
+    Parameters
+    ----------
+    fields
+        Columns of a table.
+    mapping
+        Column for a word, where it has none of the usual names.
+    path
+        For the messages.
+    needed
+        Words that must have one.
+
+    Raises
+    ------
+    CatalogueColumnError
+        A needed word has no column, or a mapped column is not there.
+    """
     unknown = sorted(set(mapping) - set(ALIASES))
     if unknown:
         msg = f"cannot map {', '.join(unknown)}; there are {', '.join(ALIASES)}"
@@ -207,15 +224,15 @@ def _catalogue(
     units = {word: table.fields[places[word]].unit for word in ("ra", "dec")}
     spill = _spill(columns)
     for line, values in table.rows:
-        source_id = _text(values, places.get("source_id"))
+        source_id = text_of(values, places.get("source_id"))
         try:
             if len(values) != len(table.fields):
                 msg = (
                     f"{len(values)} values where there are {len(table.fields)} columns"
                 )
                 raise ValueError(msg)  # noqa: TRY301 - reported like every other fault
-            ra = _angle(values[places["ra"]], "ra", units["ra"])
-            dec = _angle(values[places["dec"]], "dec", units["dec"])
+            ra = angle_of(values[places["ra"]], "ra", units["ra"])
+            dec = angle_of(values[places["dec"]], "dec", units["dec"])
             if "source_id" not in places:
                 source_id = position_name(ra, dec)
             known = {safe: _value(values[i], kinds[i]) for i, safe in measured}
@@ -224,8 +241,8 @@ def _catalogue(
                 source_id=checked_id(source_id),
                 ra=ra,
                 dec=dec,
-                survey=_text(values, places.get("survey")),
-                cutout=_text(values, places.get("cutout")),
+                survey=text_of(values, places.get("survey")),
+                cutout=text_of(values, places.get("cutout")),
                 columns=known | dict.fromkeys(infinite),
             )
         except ValueError as exc:
@@ -288,9 +305,20 @@ def checked_id(source_id: str | None) -> str:
     return source_id
 
 
-def _angle(value: Any, word: str, unit: str | None) -> float:
-    """ICRS degrees of a cell, by its unit or the way that it is written."""
-    if value is None or _is_empty(str(value).strip()):
+def angle_of(value: Any, word: str, unit: str | None) -> float:
+    """ICRS degrees of a cell, by its unit or the way that it is written.
+
+    Raises
+    ------
+    ValueError
+        It is none, or not on the sky.
+
+    Examples
+    --------
+    >>> round(angle_of("12:00:00", "ra", None), 9)
+    180.0
+    """
+    if value is None or is_empty(str(value).strip()):
         msg = f"{word} is missing"
         raise ValueError(msg)
     try:
@@ -314,7 +342,8 @@ def _angle(value: Any, word: str, unit: str | None) -> float:
     return degrees % 360 if word == "ra" else degrees
 
 
-def _text(values: Sequence[Any], place: int | None) -> str | None:
+def text_of(values: Sequence[Any], place: int | None) -> str | None:
+    """Text of a cell without blanks at its ends; None where there is none."""
     if place is None or place >= len(values) or values[place] is None:
         return None
     return _clean(str(values[place])) or None
@@ -325,17 +354,17 @@ def _clean(text: str) -> str:
     return text.replace("\0", "").strip()
 
 
-def _is_empty(text: str) -> bool:
+def is_empty(text: str) -> bool:
     """Whether a cell has no value; C prints NaN with a sign."""
     text = text.lower()
-    return text in _EMPTY or text.lstrip("+-") == "nan"
+    return text in EMPTY or text.lstrip("+-") == "nan"
 
 
 def _seen(value: Any) -> _Seen | None:
     if isinstance(value, bool):
         return "boolean"
     text = _clean(str(value)).lower()
-    if value is None or _is_empty(text):
+    if value is None or is_empty(text):
         return None
     if text in _TRUTH:
         return "boolean"
@@ -352,7 +381,7 @@ def _seen(value: Any) -> _Seen | None:
 
 def _value(value: Any, kind: Kind) -> Value:
     text = _clean(str(value))
-    if value is None or _is_empty(text):
+    if value is None or is_empty(text):
         return None
     if kind == "boolean":
         return value if isinstance(value, bool) else _TRUTH[text.lower()]

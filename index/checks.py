@@ -7,7 +7,7 @@ from twinjet.index.diff import Diff
 from twinjet.index.errors import VerificationError
 
 # What is wrong of itself, and not in somebody's opinion.
-_DAMAGE = {"files", "counts", "encoder", "rows", "vectors"}
+_DAMAGE = {"files", "counts", "encoder", "engine", "rows", "vectors"}
 
 
 @dataclass(frozen=True)

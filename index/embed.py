@@ -1,13 +1,16 @@
 """Cutouts to embeddings, a shard at a time.
 
-Reading and decoding run in threads beside the encoder, a few blocks ahead.
+Files are read in threads of their own, some blocks ahead. A block is decoded and
+embedded by one thread: those of Python that only decode would hold up the encoder's,
+which want the interpreter back after each layer.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import count, islice
+from threading import Lock
 
 import numpy as np
 import torch
@@ -28,7 +31,8 @@ from twinjet.model.preprocess import Preprocess
 # 3.6 arcsec) and is what an uploaded copy of the cutout would be centred on.
 RECENTRE_ARCSEC = 15.0
 
-_THREADS = 2
+# Beside those that decode and embed, which wait for no disk.
+_READERS = 2
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,6 @@ class _Missing:
 
     reason: str | None
     """Why it cannot be read; None where it was replaced."""
-
-
-_Outcome = NDArray[np.float32] | str | _Missing
-"""The encoder's input, or a reason why there is none, or no cutout."""
 
 
 def embed_items(
@@ -87,33 +87,37 @@ def embed_items(
     reasons: list[str | None] = [None] * len(items)
     missing: dict[int, _Missing] = {}
 
-    prepare = partial(
-        _outcome,
-        provider=provider,
-        recipe=encoder.card.preprocess,
-        pixel_scale_arcsec=pixel_scale_arcsec,
-    )
+    read = partial(_read, provider=provider)
+    recipe = encoder.card.preprocess
+    on_device = nullcontext() if not encoder.is_on_gpu else Lock()
 
-    def embed(block: list[tuple[int, _Outcome]]) -> int:
-        good: list[tuple[int, NDArray[np.float32]]] = []
-        for row, image in block:
-            if isinstance(image, str):
-                reasons[row] = image
-            elif isinstance(image, _Missing):
-                missing[row] = image
-            else:
-                good.append((row, image))
+    def embed(block: list[tuple[int, Item, bytes | _Missing]]) -> int:
+        good: list[int] = []
+        images: list[NDArray[np.float32]] = []
+        for row, item, data in block:
+            if isinstance(data, _Missing):
+                missing[row] = data
+                continue
+            try:
+                images.append(_prepare(item, data, recipe, pixel_scale_arcsec))
+                good.append(row)
+            except (CutoutError, CutoutUnavailableError) as exc:
+                reasons[row] = str(exc)
         if good:
-            images = np.stack([image for _, image in good])
-            embeddings[[row for row, _ in good]] = encoder.embed_images(images)
+            with on_device:
+                embeddings[good] = encoder.embed_images(np.stack(images))
         return len(block)
 
-    size = encoder.at_a_time
     with _one_thread_each() as threads:
-        prepared = enumerate(in_order(prepare, items, threads=_THREADS, ahead=size))
-        blocks = iter(lambda: list(islice(prepared, size)), [])
-        beside = 1 if encoder.is_on_gpu else threads
-        for done in in_order(embed, blocks, threads=beside, ahead=1):
+        size = encoder.at_a_time
+        numbered = zip(
+            count(),
+            items,
+            in_order(read, items, threads=_READERS, ahead=size),
+            strict=False,
+        )
+        blocks = iter(lambda: list(islice(numbered, size)), [])
+        for done in in_order(embed, blocks, threads=threads, ahead=2):
             progress(done)
     kept = [row for row in range(len(items)) if row not in missing]
     shard = Shard(
@@ -141,14 +145,8 @@ def _one_thread_each() -> Iterator[int]:
         torch.set_num_threads(threads)
 
 
-def _outcome(
-    item: Item,
-    *,
-    provider: CutoutProvider,
-    recipe: Preprocess,
-    pixel_scale_arcsec: float | None,
-) -> _Outcome:
-    """Read and prepare one cutout."""
+def _read(item: Item, *, provider: CutoutProvider) -> bytes | _Missing:
+    """The bytes of one cutout."""
     try:
         data = provider.read(item.source)
         # Replaced since it was looked at: under its digest it would be found for
@@ -157,10 +155,7 @@ def _outcome(
             return _Missing(None)
     except CutoutUnavailableError as exc:
         return _Missing(str(exc))
-    try:
-        return _prepare(item, data, recipe, pixel_scale_arcsec)
-    except (CutoutError, CutoutUnavailableError) as exc:
-        return str(exc)
+    return data
 
 
 def _prepare(

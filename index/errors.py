@@ -9,14 +9,28 @@
     ├── CutoutUnavailableError      no such cutout, or it cannot be read
     ├── CutoutLocationError         a place of cutouts that cannot be understood
     ├── UnknownSourceError
+    ├── UnknownExamplesError        examples that are no sources of this generation
     ├── UnknownGenerationError
+    │   └── GenerationGoneError     it was there and is no longer kept
     ├── UnknownEncoderError
     ├── NoSourceAtPositionError
+    ├── NotCalibratedError          a generation made before isolation was measured
     ├── InvalidQueryError           a parameter out of bounds
-    │   └── FilterError             a filter that cannot be understood
+    │   ├── FilterError             a filter that cannot be understood
+    │   └── RegionError             a part of the sky that is none, or too dear
     ├── LabelsError                 labels that no probe can be fitted to
+    ├── DiscoveryError              a session of discovery, or a list of known sources
+    │   ├── UnknownSessionError
+    │   ├── UnknownListError
+    │   ├── SessionConflictError    somebody else was faster, or the name is taken
+    │   ├── SessionLimitError       more than is kept
+    │   ├── NoExamplesError         nothing to be like in this generation
+    │   ├── NoCandidatesError       all were seen, are known or filtered out
+    │   └── KnownListError          a table that is no list of sources
     ├── NoGenerationError           nothing has been published
     ├── GenerationDamagedError      files are not what was published
+    │   └── LostVectorsError        an engine has not all that it was loaded with
+    ├── IndexUnavailableError       the engine that has the vectors does not answer
     ├── EncoderMismatchError        index and encoder do not belong together
     ├── BuildInProgressError        another build holds the home
     ├── TooManyFailuresError        most cutouts could not be embedded
@@ -32,7 +46,13 @@
     │   └── JobFailedError          what a job ended with
     ├── ScratchError                the folder of temporary files cannot be used
     └── StoreError                  the metadata store cannot be used
+        └── HomeMismatchError       it belongs to the files of another home
 """
+
+from collections.abc import Sequence
+
+# Unknown examples that a message names; more are a list of another index.
+_NAMED = 20
 
 
 class TwinjetIndexError(Exception):
@@ -96,8 +116,44 @@ class UnknownSourceError(TwinjetIndexError):
         )
 
 
+class UnknownExamplesError(TwinjetIndexError):
+    """Examples that are no sources of this generation.
+
+    Parameters
+    ----------
+    source_ids
+        All of them.
+    parameter
+        The list that they were in.
+    """
+
+    def __init__(self, source_ids: Sequence[str], *, parameter: str) -> None:
+        self.source_ids = list(dict.fromkeys(source_ids))
+        shown = ", ".join(repr(name[:100]) for name in self.source_ids[:_NAMED])
+        more = len(self.source_ids) - _NAMED
+        super().__init__(
+            f"not in this index: {shown}"
+            + (f" and {more} more" if more > 0 else "")
+            + "; `GET /sources?name=` finds near ones",
+            parameter=parameter,
+            actual=self.source_ids[0][:100],
+        )
+
+
 class UnknownGenerationError(TwinjetIndexError):
     """No generation of this number."""
+
+
+class GenerationGoneError(UnknownGenerationError):
+    """A generation that was there and is no longer kept."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"generation {number} is no longer kept; ask again without `generation`, "
+            "and from the first page: the ranking is another one now",
+            parameter="generation",
+            actual=number,
+        )
 
 
 class UnknownEncoderError(TwinjetIndexError):
@@ -116,6 +172,18 @@ class NoSourceAtPositionError(TwinjetIndexError):
         )
 
 
+class NotCalibratedError(TwinjetIndexError):
+    """A generation whose isolation was not measured."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"generation {number} does not know how isolated its sources are: it has "
+            "one source, or was made by an earlier version; index again with --force",
+            parameter="generation",
+            actual=number,
+        )
+
+
 class InvalidQueryError(TwinjetIndexError):
     """A parameter of a search that is out of bounds."""
 
@@ -129,15 +197,81 @@ class FilterError(InvalidQueryError):
         What was expected.
     position
         Offset of the fault in the text, from 0.
+    expected
+        What may stand there instead.
+    columns
+        Names of those that there are, where one is unknown; at most 100.
+    nearest
+        Those of them that are spelt like it.
+    limit, actual
+        The bound that was passed and by what.
     """
 
-    def __init__(self, message: str, *, position: int | None = None) -> None:
-        super().__init__(message, parameter="where")
+    def __init__(
+        self,
+        message: str,
+        *,
+        position: int | None = None,
+        expected: Sequence[str] = (),
+        columns: Sequence[str] = (),
+        nearest: Sequence[str] = (),
+        limit: float | str | None = None,
+        actual: float | str | None = None,
+    ) -> None:
+        super().__init__(message, parameter="where", limit=limit, actual=actual)
         self.position = position
+        self.expected = list(expected)
+        self.columns = list(columns)
+        self.nearest = list(nearest)
+
+
+class RegionError(InvalidQueryError):
+    """A part of the sky that cannot be understood, is none, or is too dear."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit: float | str | None = None,
+        actual: float | str | None = None,
+    ) -> None:
+        super().__init__(message, parameter="region", limit=limit, actual=actual)
 
 
 class LabelsError(TwinjetIndexError):
     """Labels that no probe can be fitted to, or that are not of this index."""
+
+
+class DiscoveryError(TwinjetIndexError):
+    """Something about a session of discovery, or a list of known sources."""
+
+
+class UnknownSessionError(DiscoveryError):
+    """No session of this ID, or no such round of it."""
+
+
+class UnknownListError(DiscoveryError):
+    """No list of this name."""
+
+
+class SessionConflictError(DiscoveryError):
+    """What was to be changed has been changed by somebody else, or a name is taken."""
+
+
+class SessionLimitError(DiscoveryError):
+    """More than a session or a list may hold."""
+
+
+class NoExamplesError(DiscoveryError):
+    """No source that the candidates should be like is in this generation."""
+
+
+class NoCandidatesError(DiscoveryError):
+    """Every source has been seen, is known, or is filtered out."""
+
+
+class KnownListError(DiscoveryError):
+    """A table that is no list of sources."""
 
 
 class NoGenerationError(TwinjetIndexError):
@@ -146,6 +280,14 @@ class NoGenerationError(TwinjetIndexError):
 
 class GenerationDamagedError(TwinjetIndexError):
     """A generation's files are not what was published."""
+
+
+class LostVectorsError(GenerationDamagedError):
+    """An engine has not, or not any more, all vectors of a generation."""
+
+
+class IndexUnavailableError(TwinjetIndexError):
+    """The engine that has the vectors is away, not installed or too old."""
 
 
 class EncoderMismatchError(TwinjetIndexError):
@@ -238,3 +380,7 @@ class ScratchError(TwinjetIndexError):
 
 class StoreError(TwinjetIndexError):
     """The metadata store cannot be used."""
+
+
+class HomeMismatchError(StoreError):
+    """The metadata store belongs to the files of another home."""

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from twinjet.index.generation import OpenGeneration
+from twinjet.index.regions import Region
 from twinjet.index.sky import healpix_29
 from twinjet.index.source import Source
 from twinjet.index.store import SourceStore
@@ -22,7 +23,7 @@ def embeddings_parquet(
     generation: OpenGeneration,
     store: SourceStore,
     *,
-    region: tuple[float, float, float] | None = None,
+    region: Region | None = None,
 ) -> Iterator[bytes]:
     """The table's bytes, as they are written; nothing is kept on the disk.
 
@@ -35,13 +36,13 @@ def embeddings_parquet(
     number, generation, store
         What is written.
     region
-        Only sources within (ra, dec, radius), degrees.
+        Only sources in this part of the sky.
     """
     manifest = generation.manifest
     if region is None:
         rows = np.arange(manifest.count)
     else:
-        rows = store.select_rows(number, region=region)
+        rows = store.select_rows(number, region=region, positions=generation.positions)
     schema = _table([], np.empty((0, manifest.dimension), np.float32)).schema
     schema = schema.with_metadata(
         {

@@ -8,7 +8,10 @@
         index.faiss      one-bit codes of the same rows
         positions.npy    (N, 3) float64 unit vectors, ICRS
         background.npy   sorted similarities of random pairs, float32
+        isolation.npy    (N,) float32, see `twinjet.index.calibrate`
+        tail.npy         (B,) int64, of the most similar pairs
 
+The last two came later: a generation without them is served as it is.
 Row numbers are those of the metadata store's sources of this generation.
 """
 
@@ -26,17 +29,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from twinjet.index.calibrate import background_of, calibrate
+from twinjet.index.calibration import Calibration, files_of
 from twinjet.index.durable import file_digest, publish_folder
 from twinjet.index.errors import GenerationDamagedError
+from twinjet.index.vectors.engine import VectorEngine
 from twinjet.index.vectors.faiss_index import FaissIndex, build_index, index_kind
-from twinjet.index.vectors.port import Vectors
+from twinjet.index.vectors.port import VectorIndex, Vectors
 
 FORMAT = 1
 
 _FILES = ("vectors.npy", "index.faiss", "positions.npy", "background.npy")
-
-# Random pairs for the percentile: the highest it can tell from 100 is 99.9998.
-_PAIRS = 500_000
 
 # Sources whose own vector must come back first, and over which recall is measured.
 _CANARIES = 64
@@ -64,6 +67,8 @@ class Manifest:
     """That was given for cutouts without WCS."""
     index_kind: str = "IVF1,RaBitQfs"
     """Of index.faiss; that of the first versions when absent."""
+    calibration: dict[str, Any] | None = None
+    """How what scores mean was measured; None where it was not."""
     metric: str = "cosine"
     format: int = FORMAT
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -107,13 +112,15 @@ class OpenGeneration:
     """A generation that has been checked and is ready to search."""
 
     manifest: Manifest
-    index: FaissIndex
+    index: VectorIndex
     vectors: Vectors
     """Shape (N, D), float32, memory-mapped."""
     positions: NDArray[np.float64]
     """Shape (N, 3), unit vectors."""
     background: NDArray[np.float32]
     """Sorted similarities of random pairs."""
+    calibration: Calibration | None = None
+    """None where there is nothing to compare, or of a generation made before."""
     lease: "Lease | None" = None
     """Keeps the folder from being removed as long as this is in use."""
 
@@ -123,6 +130,30 @@ class OpenGeneration:
             return None
         below = np.searchsorted(self.background, np.float32(similarity))
         return 100.0 * float(below) / len(self.background)
+
+    def expected_by_chance(
+        self, similarity: float, searched: int, *, references: int = 1
+    ) -> float | None:
+        """How many sources would be at least so similar to one drawn at random.
+
+        Parameters
+        ----------
+        similarity
+            Cosine to the nearest reference.
+        searched
+            Sources that were compared.
+        references
+            Examples to which they were; of several this is an upper bound.
+
+        Returns
+        -------
+        float or None
+            Up to `searched`, never 0; None without a calibration.
+        """
+        if self.calibration is None:
+            return None
+        part = self.calibration.exceedance(similarity, self.background)
+        return searched * min(1.0, references * part)
 
 
 def folder_name(number: int) -> str:
@@ -134,6 +165,17 @@ def folder_name(number: int) -> str:
     'g000007'
     """
     return f"g{number:06d}"
+
+
+def index_name(number: int, digest: str) -> str:
+    """Name of a generation in an engine: of its number and all that is in it.
+
+    Examples
+    --------
+    >>> index_name(7, "c0ffee" * 10)
+    'g000007_c0ffeec0ffee'
+    """
+    return f"{folder_name(number)}_{digest[:12]}"
 
 
 def write_generation(
@@ -163,14 +205,17 @@ def write_generation(
     half_done.mkdir(parents=True)
     _write_arrays(half_done, manifest, blocks)
     vectors = np.load(half_done / "vectors.npy", mmap_mode="r")
-    np.save(half_done / "background.npy", _background(vectors))
+    positions = np.load(half_done / "positions.npy", mmap_mode="r")
+    background = background_of(vectors, positions)
+    np.save(half_done / "background.npy", background)
+    calibration = calibrate(half_done, vectors, positions, background)
     build_index(vectors, half_done / "index.faiss")
     files = {
         name: {
             "size": (half_done / name).stat().st_size,
             "sha256": file_digest(half_done / name),
         }
-        for name in _FILES
+        for name in (*_FILES, *files_of(calibration))
     }
     # The codes are scanned whatever the size, for the recall to be that of a scan.
     index = FaissIndex(half_done / "index.faiss", vectors, scan_from=0)
@@ -179,6 +224,7 @@ def write_generation(
         "files": files,
         "recall_at_10": recall,
         "index_kind": index_kind(len(vectors)),
+        "calibration": calibration,
     }
     text = json.dumps(complete, indent=2) + "\n"
     (half_done / "manifest.json").write_text(text, encoding="utf-8")
@@ -251,19 +297,44 @@ def unused(folder: Path) -> Iterator[bool]:
         yield True
 
 
-def open_generation(folder: Path) -> OpenGeneration:
-    """Check every file of a generation against its manifest, then open it.
-
-    As long as what it returns is in use the files are not removed.
+def load_generation(folder: Path, engine: VectorEngine) -> None:
+    """Have an engine hold the vectors of a generation, whose files are checked first.
 
     Raises
     ------
     GenerationDamagedError
         A file is absent or not what the manifest says.
+    IndexUnavailableError
+        The engine does not answer, or cannot take them.
+    """
+    opened = open_generation(folder)
+    manifest = opened.manifest
+    engine.load(index_name(manifest.number, manifest.digest), opened.vectors)
+
+
+def open_generation(folder: Path, engine: VectorEngine | None = None) -> OpenGeneration:
+    """Check every file of a generation against its manifest, then open it.
+
+    As long as what it returns is in use the files are not removed.
+
+    Parameters
+    ----------
+    folder
+        Of its files.
+    engine
+        What its vectors are searched by; FAISS in this process when None.
+
+    Raises
+    ------
+    GenerationDamagedError
+        A file is absent or not what the manifest says, or the engine does not have
+        all vectors.
+    IndexUnavailableError
+        The engine does not answer.
     """
     lease = Lease(folder)
     manifest = Manifest.read(folder)
-    for name in _FILES:
+    for name in (*_FILES, *files_of(manifest.calibration)):
         path, wanted = folder / name, manifest.files.get(name, {})
         try:
             size = path.stat().st_size
@@ -282,28 +353,38 @@ def open_generation(folder: Path) -> OpenGeneration:
     if not shapes or positions.shape != (manifest.count, 3):
         msg = f"{folder}: arrays of {vectors.shape} and {positions.shape} do not fit"
         raise GenerationDamagedError(msg)
+    index: VectorIndex | None = None
+    if engine is not None:
+        name = index_name(manifest.number, manifest.digest)
+        index = engine.open(name, manifest.count, vectors)
+    if index is None:
+        index = FaissIndex(folder / "index.faiss", vectors)
     return OpenGeneration(
         manifest=manifest,
-        index=FaissIndex(folder / "index.faiss", vectors),
+        index=index,
         vectors=vectors,
         positions=positions,
         background=np.load(folder / "background.npy"),
+        calibration=None
+        if manifest.calibration is None
+        else Calibration.read(folder, manifest.calibration),
         lease=lease,
     )
 
 
-def _background(vectors: Vectors) -> NDArray[np.float32]:
-    """Sorted similarities of random pairs of different sources."""
-    count = len(vectors)
-    if count < 2:  # noqa: PLR2004 - there is no pair
-        return np.empty(0, np.float32)
-    rng = np.random.default_rng(0)
-    parts = []
-    for _ in range(_PAIRS // 50_000):
-        first = rng.integers(count, size=50_000)
-        second = (first + rng.integers(1, count, size=50_000)) % count
-        parts.append(np.einsum("nd,nd->n", vectors[first], vectors[second]))
-    return np.sort(np.concatenate(parts)).astype(np.float32)
+def check_engine(opened: OpenGeneration, engine: VectorEngine | None) -> None:
+    """See whether the engine that searches a generation still has all of it.
+
+    Raises
+    ------
+    GenerationDamagedError
+        It is gone from there, or rows of it are.
+    IndexUnavailableError
+        The engine does not answer.
+    """
+    if engine is not None and not isinstance(opened.index, FaissIndex):
+        manifest = opened.manifest
+        engine.check(index_name(manifest.number, manifest.digest), manifest.count)
 
 
 def canary_rows(count: int) -> NDArray[np.int64]:
@@ -311,7 +392,7 @@ def canary_rows(count: int) -> NDArray[np.int64]:
     return np.unique(np.linspace(0, count - 1, _CANARIES).astype(np.int64))
 
 
-def recall_of(index: FaissIndex, vectors: Vectors) -> float:
+def recall_of(index: VectorIndex, vectors: Vectors) -> float:
     """Recall at 10 against exact search over the canaries.
 
     Raises

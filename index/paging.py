@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from twinjet.index.errors import FilterError, InvalidQueryError
+from twinjet.index.regions import Region
 from twinjet.index.schema import SourceRow
 from twinjet.index.source import Column
 from twinjet.index.where import column_expression
@@ -26,6 +28,7 @@ def page_of(
     query: sa.Select[SourceRow],
     columns: Sequence[Column],
     *,
+    region: Region | None = None,
     sort: str | None,
     after: str | None,
     limit: int,
@@ -40,6 +43,8 @@ def page_of(
         Which sources.
     columns
         Measured columns that the generation has.
+    region
+        Only sources in it.
     sort
         A column, with ``-`` before it for descending; missing values come last.
     after
@@ -65,17 +70,31 @@ def page_of(
     if after is not None:
         query = query.where(_beyond(_decode(after, sort), value, missing, descending))
     order = value.desc() if descending else value.asc()
-    rows = session.execute(
-        query.add_columns(value)
-        .order_by(missing, order, SourceRow.row)
-        .limit(limit + 1)
-    ).all()
+    ordered = query.add_columns(value).order_by(missing, order, SourceRow.row)
+    if region is not None:
+        ordered = ordered.where(region.condition())
+    rows = _first(session, ordered, region, limit + 1)
     page = rows[:limit]
     token = None
     if len(rows) > limit:
         last, last_value = page[-1]
         token = _encode(sort, last_value, last.row)
     return [row for row, _ in page], token
+
+
+def _first(
+    session: Session, query: sa.Select[Any], region: Region | None, wanted: int
+) -> list[Any]:
+    """The first rows that are in the region, of which the query finds a few more."""
+    if region is None or region.exact_in_sql:
+        return list(session.execute(query.limit(wanted)).all())
+    found: list[Any] = []
+    for rows in session.execute(query).yield_per(max(wanted, 100)).partitions():
+        places = np.array([(row.x, row.y, row.z) for row, _ in rows])
+        found += [rows[n] for n in np.flatnonzero(region.contains(places)).tolist()]
+        if len(found) >= wanted:
+            break
+    return found[:wanted]
 
 
 def _beyond(

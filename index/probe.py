@@ -23,6 +23,8 @@ from twinjet.index.generation import (
     Manifest,
     OpenGeneration,
     folder_name,
+    index_name,
+    load_generation,
     open_generation,
     write_generation,
 )
@@ -31,6 +33,7 @@ from twinjet.index.locks import only_builder
 from twinjet.index.sky import sky_groups
 from twinjet.index.source import Column
 from twinjet.index.store import SourceStore
+from twinjet.index.vectors.engine import VectorEngine
 from twinjet.model.errors import DatasetError
 from twinjet.model.probe import Probe, fit_probe
 
@@ -219,6 +222,7 @@ def publish_classes(
     home: Home,
     store: SourceStore,
     column: str,
+    engine: VectorEngine | None = None,
 ) -> Manifest:
     """Publish a generation of the same sources with two more columns.
 
@@ -227,6 +231,8 @@ def publish_classes(
     column
         Name of the class column; the confidence is ``<column>_confidence``.
         Columns of these names are replaced.
+    engine
+        What searches the vectors; FAISS in each process when None.
 
     Returns
     -------
@@ -295,7 +301,11 @@ def publish_classes(
                 )
             ]
             store.add_sources(number, start, sources)
-        open_generation(folder)
+        if engine is not None:
+            load_generation(folder, engine)
+        open_generation(folder, engine)
         home.share(folder)
         store.publish_build(number, source_count=old.count, folder=folder_name(number))
+        if engine is not None:
+            engine.publish(index_name(number, manifest.digest))
     return manifest

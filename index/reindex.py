@@ -29,6 +29,8 @@ from twinjet.index.errors import (
 from twinjet.index.generation import (
     Manifest,
     folder_name,
+    index_name,
+    load_generation,
     open_generation,
     write_generation,
 )
@@ -48,6 +50,7 @@ from twinjet.index.shards import SHARD_SOURCES
 from twinjet.index.sky import unit_vectors
 from twinjet.index.source import RowProblem, Source
 from twinjet.index.store import SourceStore
+from twinjet.index.vectors.engine import VectorEngine
 from twinjet.index.vectors.faiss_index import index_kind
 from twinjet.index.verify import verify
 from twinjet.model.encoder import Encoder
@@ -71,6 +74,8 @@ class Workshop:
     provider: CutoutProvider
     pixel_scale_arcsec: float | None = None
     """Of cutouts without WCS."""
+    engine: VectorEngine | None = None
+    """What searches the vectors; FAISS in each process when None."""
 
     @property
     def embeddings(self) -> Embeddings:
@@ -142,11 +147,13 @@ def build(
         A check was not passed, and `force` is false.
     CutoutLocationError
         The folder of fetched cutouts cannot be used.
+    IndexUnavailableError
+        The engine of the vectors does not answer.
     """
     home, store = workshop.home, workshop.store
     folder = home.jobs / "direct"
     with home.building(), only_builder(store.engine):
-        clear_leftovers(home, store, job_id=None)
+        clear_leftovers(home, store, job_id=None, engine=workshop.engine)
         plan = plan_build(folder, catalogue, workshop, watcher=watcher)
         there = already_there(
             catalogue, plan, workshop, max_failed_fraction=max_failed_fraction
@@ -180,7 +187,7 @@ def build(
         verification = check_build(built, workshop, limits or Limits(), watcher=watcher)
         forced = verification.passed_over(force=force)
         publish_build(built, workshop, forced=forced)
-        retire(home, store)
+        retire(home, store, engine=workshop.engine)
         return Report(
             number=built.number,
             published=True,
@@ -224,7 +231,7 @@ def already_there(
     current = workshop.store.current()
     if current is None or current.encoder_id != workshop.encoder.card.id:
         return None
-    manifest = _whole(workshop.home, current.folder)
+    manifest = _whole(workshop, current.folder)
     if (
         manifest is not None
         # What a lost shard had is still to be made.
@@ -345,16 +352,24 @@ def assemble(
 def check_build(
     built: Built, workshop: Workshop, limits: Limits, *, watcher: Watcher
 ) -> Verification:
-    """Look at a generation before it is published; the store keeps what was found."""
+    """Look at a generation before it is published; the store keeps what was found.
+
+    An engine is loaded first, unless it was before this was interrupted.
+    """
+    folder = folder_name(built.number)
+    if workshop.engine is not None:
+        watcher.stage("load", None)
+        load_generation(workshop.home.generation(folder), workshop.engine)
     watcher.stage("verify", None)
     verification = verify(
         built.number,
-        folder_name(built.number),
+        folder,
         home=workshop.home,
         store=workshop.store,
         encoder=workshop.encoder,
         provider=workshop.provider,
         limits=limits,
+        engine=workshop.engine,
     )
     workshop.store.set_report(built.number, verification.to_dict())
     return verification
@@ -371,6 +386,33 @@ def publish_build(built: Built, workshop: Workshop, *, forced: Sequence[str]) ->
         folder=folder_name(built.number),
         forced="; ".join(forced) or None,
     )
+    if workshop.engine is not None:
+        workshop.engine.publish(index_name(built.number, built.digest))
+
+
+def publish_again(
+    number: int, home: Home, store: SourceStore, engine: VectorEngine | None
+) -> None:
+    """Make an earlier generation the current one, if it is whole.
+
+    An engine that does not have it, or never had, is loaded.
+
+    Raises
+    ------
+    UnknownGenerationError
+        There is none of this number, or it is not ready.
+    GenerationDamagedError
+        Its files are not what was published.
+    IndexUnavailableError
+        The engine does not answer.
+    """
+    folder = home.generation(store.generation(number).folder)
+    if engine is not None:
+        load_generation(folder, engine)
+    manifest = open_generation(folder, engine).manifest
+    store.publish(number)
+    if engine is not None:
+        engine.publish(index_name(number, manifest.digest))
 
 
 def problems_of(
@@ -420,9 +462,10 @@ def _blocks(
         yield vectors, unit_vectors([s.ra for s in sources], [s.dec for s in sources])
 
 
-def _whole(home: Home, folder: str) -> Manifest | None:
-    """Manifest of a generation whose files are as they were published."""
+def _whole(workshop: Workshop, folder: str) -> Manifest | None:
+    """Manifest of a generation that is as it was published, in its engine too."""
+    path = workshop.home.generation(folder)
     try:
-        return open_generation(home.generation(folder)).manifest
+        return open_generation(path, workshop.engine).manifest
     except GenerationDamagedError:
         return None

@@ -1,15 +1,20 @@
 """Which generations stay, and what a build that died has left."""
 
+import logging
 import re
 import shutil
 import time
 import uuid
 from pathlib import Path
 
+from twinjet.index.errors import IndexUnavailableError
 from twinjet.index.generation import folder_name, unused
 from twinjet.index.home import Home
 from twinjet.index.locks import if_unleased
 from twinjet.index.store import READY, SourceStore
+from twinjet.index.vectors.engine import VectorEngine
+
+_log = logging.getLogger(__name__)
 
 # Generations that stay for rollback, the current one among them.
 KEEP_GENERATIONS = 3
@@ -18,7 +23,13 @@ JOB_DAYS = 30
 """For how long plans of jobs stay; a job that goes on writes anew, and is younger."""
 
 
-def clear_leftovers(home: Home, store: SourceStore, *, job_id: str | None) -> None:
+def clear_leftovers(
+    home: Home,
+    store: SourceStore,
+    *,
+    job_id: str | None,
+    engine: VectorEngine | None = None,
+) -> None:
     """Remove what builds that died have left, but for this job's own.
 
     The caller is the only one that builds.
@@ -43,9 +54,16 @@ def clear_leftovers(home: Home, store: SourceStore, *, job_id: str | None) -> No
                     remove_folder(home, path.name)
     for half_done in home.shards.glob("*/*.tmp"):
         half_done.unlink(missing_ok=True)
+    _sweep(store, engine)
 
 
-def retire(home: Home, store: SourceStore, *, keep: int = KEEP_GENERATIONS) -> None:
+def retire(
+    home: Home,
+    store: SourceStore,
+    *,
+    keep: int = KEEP_GENERATIONS,
+    engine: VectorEngine | None = None,
+) -> None:
     """Remove all but the latest generations; the current and those in use stay."""
     ready = sorted(
         (g.number for g in store.generations() if g.state == READY), reverse=True
@@ -61,6 +79,23 @@ def retire(home: Home, store: SourceStore, *, keep: int = KEEP_GENERATIONS) -> N
             if free and free_elsewhere:
                 store.drop_generation(number)
                 remove_folder(home, folder_name(number))
+    _sweep(store, engine)
+
+
+def _sweep(store: SourceStore, engine: VectorEngine | None) -> None:
+    """Drop what an engine has of generations that are gone.
+
+    Where it does not answer it keeps them, until the next build.
+    """
+    if engine is None:
+        return
+    kept = {folder_name(generation.number) for generation in store.generations()}
+    try:
+        for name in engine.loaded():
+            if name.partition("_")[0] not in kept:
+                engine.drop(name)
+    except IndexUnavailableError as exc:
+        _log.warning("generations that are gone stay in the engine: %s", exc)
 
 
 def forget_jobs(home: Home, *, days: float = JOB_DAYS) -> None:

@@ -113,3 +113,116 @@ class ProgressRow(Base):
     total: Mapped[int | None] = mapped_column(BigInteger)
     began_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class DiscoverySessionRow(Base):
+    """A search for more of a kind; `version` counts what changed in it."""
+
+    __tablename__ = "discovery_session"
+
+    session_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(Text, unique=True)
+    notes: Mapped[str] = mapped_column(Text)
+    version: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class DiscoveryMarkRow(Base):
+    """What a session knows of a source: its label, and when it was proposed.
+
+    Sources are known by their IDs, which outlast generations; the position is that
+    of the day, for a source that is no longer there.
+    """
+
+    __tablename__ = "discovery_mark"
+
+    session_id: Mapped[str] = mapped_column(
+        ForeignKey("discovery_session.session_id", ondelete="CASCADE"),
+        primary_key=True,
+    )
+    source_id: Mapped[str] = mapped_column(Text, primary_key=True)
+    ra: Mapped[float] = mapped_column(Float(53))
+    dec: Mapped[float] = mapped_column(Float(53))
+    label: Mapped[str | None] = mapped_column(String(16))
+    note: Mapped[str] = mapped_column(Text)
+    version: Mapped[int] = mapped_column(BigInteger)
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    round: Mapped[int | None] = mapped_column(Integer)
+    place: Mapped[int | None] = mapped_column(Integer)
+    strategy: Mapped[str | None] = mapped_column(String(16))
+    score: Mapped[float | None] = mapped_column(Float(53))
+    similarity: Mapped[float | None] = mapped_column(Float(53))
+
+
+class DiscoveryRoundRow(Base):
+    """Candidates that were proposed together, and what they came from."""
+
+    __tablename__ = "discovery_round"
+
+    session_id: Mapped[str] = mapped_column(
+        ForeignKey("discovery_session.session_id", ondelete="CASCADE"),
+        primary_key=True,
+    )
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    count: Mapped[int] = mapped_column(Integer)
+    explore: Mapped[float] = mapped_column(Float(53))
+    where: Mapped[str | None] = mapped_column(Text)
+    generation: Mapped[int] = mapped_column(Integer)
+    encoder_id: Mapped[str] = mapped_column(String(64))
+    catalogue_name: Mapped[str] = mapped_column(Text)
+    catalogue_digest: Mapped[str] = mapped_column(String(64))
+    likes: Mapped[int] = mapped_column(Integer)
+    dislikes: Mapped[int] = mapped_column(Integer)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class SourceListRow(Base):
+    """A named list of sources that are known already."""
+
+    __tablename__ = "source_list"
+
+    name: Mapped[str] = mapped_column(String(100), primary_key=True)
+    radius_arcsec: Mapped[float] = mapped_column(Float(53))
+    entries: Mapped[int] = mapped_column(Integer)
+    digest: Mapped[str] = mapped_column(String(64))
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class SourceListEntryRow(Base):
+    """A source of a list: an ID, a position, or both."""
+
+    __tablename__ = "source_list_entry"
+    __table_args__ = (Index("source_list_by_key", "source_key"),)
+
+    list_name: Mapped[str] = mapped_column(
+        ForeignKey("source_list.name", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    source_id: Mapped[str | None] = mapped_column(Text)
+    source_key: Mapped[str | None] = mapped_column(Text)
+    ra: Mapped[float | None] = mapped_column(Float(53))
+    dec: Mapped[float | None] = mapped_column(Float(53))
+
+
+class DiscoveryExclusionRow(Base):
+    """A list whose sources a session leaves out."""
+
+    __tablename__ = "discovery_exclusion"
+
+    session_id: Mapped[str] = mapped_column(
+        ForeignKey("discovery_session.session_id", ondelete="CASCADE"),
+        primary_key=True,
+    )
+    list_name: Mapped[str] = mapped_column(
+        ForeignKey("source_list.name"), primary_key=True
+    )
+
+
+class InstallationRow(Base):
+    """The home that the database belongs to, in one row."""
+
+    __tablename__ = "installation"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    home_id: Mapped[str] = mapped_column(String(32))

@@ -1,67 +1,21 @@
-"""Neighbours of a source, a position or a vector, within one generation."""
+"""Neighbours of a source, a position, a vector or examples, within one generation."""
 
-import math
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-from twinjet.index.errors import (
-    InvalidQueryError,
-    NoSourceAtPositionError,
-    UnknownSourceError,
-)
+from twinjet.index.diversity import POOL, diversified
+from twinjet.index.errors import InvalidQueryError, NoSourceAtPositionError
+from twinjet.index.examples import Examples, resolve_examples
 from twinjet.index.generation import OpenGeneration
+from twinjet.index.options import Options, check_cone, check_options
+from twinjet.index.ranking import Look, Ranked, Rules, look_of, rank
+from twinjet.index.scorers import Scorer, farthest_from, nearest_to
 from twinjet.index.source import Source
 from twinjet.index.store import SourceStore
 from twinjet.index.vectors.port import Rows, Vectors
-
-MAX_K = 1000
-
-# Paging goes no deeper: people stop looking long before.
-MAX_OFFSET = 10_000
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a caller may ask of any search.
-
-    Attributes
-    ----------
-    k
-        Neighbours wanted, 1 to `MAX_K`.
-    offset
-        Neighbours to pass over first, 0 to `MAX_OFFSET`.
-    min_similarity
-        Leave out what is less similar, -1 to 1.
-    exclude
-        IDs to leave out.
-    keep_duplicates
-        Keep the same object catalogued twice.
-    duplicate_radius_arcsec
-        Sources closer than this are one object.
-    where
-        Filter on columns, in the grammar of `twinjet.index.where`.
-    region
-        Only within (ra, dec, radius), ICRS degrees.
-    exact
-        Compare with every vector.
-    """
-
-    k: int = 10
-    offset: int = 0
-    min_similarity: float | None = None
-    exclude: Sequence[str] = ()
-    keep_duplicates: bool = False
-    # Two beams of FIRST. RGZ catalogues one object several times within 5 arcsec;
-    # two objects cannot be told apart within one beam.
-    duplicate_radius_arcsec: float = 10.0
-    where: str | None = None
-    region: tuple[float, float, float] | None = None
-    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,10 +25,15 @@ class Neighbour:
     rank: int
     """From 1; the pages of one search continue it."""
     similarity: float
-    """Cosine, -1 to 1; larger is closer."""
+    """Cosine, -1 to 1; larger is closer. Of examples, to the one it is most like."""
     percentile: float | None
     """Percentage of random pairs of the generation that are less similar."""
+    expected_by_chance: float | None
+    """How many of the sources searched would be at least so similar to one drawn at
+    random; of several examples an upper bound; None without a calibration."""
     source: Source
+    score: float | None = None
+    """What the ranking is by, where that is not the similarity; larger is earlier."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +47,8 @@ class Answer:
     """Whether there are further neighbours."""
     exact: bool
     """Whether every vector that could match was compared."""
+    searched: int
+    """Sources that passed the filters, without those that were asked for."""
     timings_ms: dict[str, float] = field(default_factory=dict)
 
 
@@ -104,7 +65,7 @@ class Searcher:
 
     def __init__(self, generation: OpenGeneration, store: SourceStore) -> None:
         self.generation = generation
-        self._store = store
+        self.store = store
         self._number = generation.manifest.number
 
     def similar_to_source(self, source_id: str, options: Options) -> Answer:
@@ -117,9 +78,10 @@ class Searcher:
         InvalidQueryError, FilterError
             An option is out of bounds.
         """
-        _check(options)
-        row, source = self._store.row_of(self._number, source_id)
-        return self._similar_to_row(row, source, options)
+        check_options(options)
+        started = time.perf_counter()
+        row, source = self.store.row_of(self._number, source_id)
+        return self._similar_to_row(row, source, options, started=started)
 
     def similar_to_position(
         self, ra: float, dec: float, radius_arcsec: float, options: Options
@@ -133,13 +95,14 @@ class Searcher:
         InvalidQueryError, FilterError
             An option or the position is out of bounds.
         """
-        _check(options)
+        check_options(options)
         check_cone(ra, dec, radius_arcsec)
-        found = self._store.cone(self._number, ra, dec, radius_arcsec, limit=1)
+        started = time.perf_counter()
+        found = self.store.cone(self._number, ra, dec, radius_arcsec, limit=1)
         if not found:
             raise NoSourceAtPositionError(ra, dec, radius_arcsec)
         row, source, _ = found[0]
-        return self._similar_to_row(row, source, options)
+        return self._similar_to_row(row, source, options, started=started)
 
     def similar_to_vector(self, vector: Vectors, options: Options) -> Answer:
         """Neighbours of an embedding.
@@ -156,7 +119,7 @@ class Searcher:
         InvalidQueryError, FilterError
             An option is out of bounds, or the vector is of another length.
         """
-        _check(options)
+        check_options(options)
         dimension = self.generation.manifest.dimension
         if vector.shape != (dimension,):
             msg = (
@@ -165,157 +128,166 @@ class Searcher:
             raise InvalidQueryError(
                 msg, parameter="vector", limit=dimension, actual=len(vector)
             )
-        return self._search(vector, options, query=None, query_row=None)
+        return self._similar(vector, options, started=time.perf_counter())
 
-    def _similar_to_row(self, row: int, source: Source, options: Options) -> Answer:
+    def similar_to_examples(self, examples: Examples, options: Options) -> Answer:
+        """What is like some examples and unlike others, none of which is among it.
+
+        Raises
+        ------
+        UnknownExamplesError
+            Some IDs are not those of sources of this generation.
+        InvalidQueryError, FilterError
+            The examples cannot be used, or an option is out of bounds.
+        """
+        check_options(options)
+        if options.least:
+            msg = "of examples the least similar are those of unlike without like"
+            raise InvalidQueryError(msg, parameter="order", actual="least")
+        started = time.perf_counter()
+        resolved = resolve_examples(examples, self.generation, self.store)
+        return self._search(
+            resolved.scorer, options, query_rows=resolved.rows, started=started
+        )
+
+    def _similar_to_row(
+        self, row: int, source: Source, options: Options, *, started: float
+    ) -> Answer:
         vector = self.generation.index.vectors(np.array([row]))[0]
-        return self._search(vector, options, query=source, query_row=row)
+        return self._similar(
+            vector, options, query=source, query_rows=[row], started=started
+        )
 
-    def _search(
+    def _similar(
         self,
         vector: Vectors,
         options: Options,
         *,
-        query: Source | None,
-        query_row: int | None,
+        query: Source | None = None,
+        query_rows: Collection[int] = (),
+        started: float,
     ) -> Answer:
-        started = time.perf_counter()
-        among = None
-        if options.where is not None or options.region is not None:
-            among = self._store.select_rows(
-                self._number, where=options.where, region=options.region
-            )
-        filtered = time.perf_counter()
-        excluded = self._rows_of(options.exclude)
-        if query_row is not None:
-            excluded.add(query_row)
-        wanted = options.offset + options.k + 1  # one more tells whether there is more
-        similarities, rows = self._ranked(vector, wanted, among, excluded, options)
+        scorer = farthest_from(vector) if options.least else nearest_to(vector)
+        return self._search(
+            scorer, options, query=query, query_rows=query_rows, started=started
+        )
+
+    def _search(
+        self,
+        scorer: Scorer,
+        options: Options,
+        *,
+        query: Source | None = None,
+        query_rows: Collection[int] = (),
+        started: float,
+    ) -> Answer:
+        among = self.among(options)
+        rules = self.rules(options, query_rows)
+        looked_up = time.perf_counter()
+        generation = self.generation
+        look, exact = look_of(generation.index, scorer, among, exact=options.exact)
+        found = self.ranked(look, scorer, rules, options)
         searched = time.perf_counter()
-        page = slice(options.offset, options.offset + options.k)
-        sources = self._store.sources_by_row(self._number, rows[page].tolist())
-        neighbours = [
-            Neighbour(
-                rank=options.offset + number,
-                similarity=float(similarity),
-                percentile=self.generation.percentile(float(similarity)),
-                source=source,
-            )
-            for number, (similarity, source) in enumerate(
-                zip(similarities[page], sources, strict=True), start=1
-            )
-        ]
+        page = found.page(options.offset, options.k)
+        sources = self.store.sources_by_row(self._number, page.rows.tolist())
+        compared = self.searched(among, query_rows)
+        neighbours = self.neighbours(
+            page, scorer, sources, offset=options.offset, searched=compared
+        )
         joined = time.perf_counter()
         return Answer(
             neighbours=neighbours,
             query=query,
-            more=len(rows) > page.stop,
-            exact=options.exact or self.generation.index.is_exact(among),
+            more=len(found.rows) > options.offset + options.k,
+            exact=exact,
+            searched=compared,
             timings_ms={
-                "search": 1e3 * (searched - filtered),
-                "metadata": 1e3 * (joined - searched + filtered - started),
+                "lookup": 1e3 * (looked_up - started),
+                "search": 1e3 * (searched - looked_up),
+                "metadata": 1e3 * (joined - searched),
             },
         )
 
-    def _rows_of(self, source_ids: Sequence[str]) -> set[int]:
-        """Rows of those IDs that this generation has: a list may know more."""
-        rows = set()
-        for source_id in source_ids:
-            with suppress(UnknownSourceError):
-                rows.add(self._store.row_of(self._number, source_id)[0])
-        return rows
+    def ranked(
+        self, look: Look, scorer: Scorer, rules: Rules, options: Options
+    ) -> Ranked:
+        """The ranking as far as a page of it needs, and one more."""
+        wanted = options.wanted
+        found = rank(
+            look,
+            max(wanted, POOL) if options.diversity else wanted,
+            scorer=scorer,
+            index=self.generation.index,
+            rules=rules,
+            positions=self.generation.positions,
+        )
+        if options.diversity:
+            found = self._diversified(found, wanted, options.diversity)
+        return found
 
-    def _ranked(
+    def neighbours(
         self,
-        vector: Vectors,
-        wanted: int,
-        among: Rows | None,
-        excluded: set[int],
-        options: Options,
-    ) -> tuple[Vectors, Rows]:
-        """The best `wanted` rows after exclusions, duplicates and the threshold.
-
-        How many the exclusions take is not known before: look twice as far until
-        there are enough or there is no more.
-        """
-        index = self.generation.index
-        available = len(index) if among is None else len(among)
-        depth = min(available, wanted + len(excluded) + 16)
-        while True:
-            similarities, rows = index.search(
-                vector, max(depth, 1), among=among, exact=options.exact
+        page: Ranked,
+        scorer: Scorer,
+        sources: Sequence[Source],
+        *,
+        offset: int,
+        searched: int,
+    ) -> list[Neighbour]:
+        """Neighbours of a page of a ranking, whose sources these are."""
+        columns = zip(
+            page.similarities.tolist(), page.scores.tolist(), sources, strict=True
+        )
+        return [
+            Neighbour(
+                rank=rank_,
+                similarity=similarity,
+                percentile=self.generation.percentile(similarity),
+                expected_by_chance=self.generation.expected_by_chance(
+                    similarity, searched, references=len(scorer.references)
+                ),
+                source=source,
+                score=score if scorer.named else None,
             )
-            keep = ~np.isin(rows, list(excluded))
-            if options.min_similarity is not None:
-                keep &= similarities >= options.min_similarity
-            if not options.keep_duplicates:
-                keep &= self._first_of_each_object(rows, keep, excluded, options)
-            if keep.sum() >= wanted or depth >= available:
-                kept = np.flatnonzero(keep)[:wanted]
-                return similarities[kept], rows[kept]
-            depth = min(available, depth * 2)
+            for rank_, (similarity, score, source) in enumerate(columns, offset + 1)
+        ]
 
-    def _first_of_each_object(
-        self,
-        rows: Rows,
-        keep: NDArray[np.bool_],
-        excluded: set[int],
-        options: Options,
-    ) -> NDArray[np.bool_]:
-        """Which rows are farther than the radius from every better kept one.
+    def _diversified(self, found: Ranked, wanted: int, diversity: float) -> Ranked:
+        """The first of a ranking in another order, the others after them."""
+        pool = found.rows[:POOL]
+        order = diversified(
+            found.scores[:POOL],
+            self.generation.index.vectors(pool),
+            diversity,
+            min(wanted, len(pool)),
+        )
+        return found.at(np.concatenate([order, np.arange(POOL, len(found.rows))]))
 
-        Excluded sources, the query among them, count as better: what lies on the
-        query's place in the sky is the query again.
-        """
-        # Chord of the radius: exact for the smallest angles, where cosines are not.
-        chord = 2 * math.sin(math.radians(options.duplicate_radius_arcsec / 3600) / 2)
-        positions = self.generation.positions
-        taken = [positions[row] for row in sorted(excluded)]
-        first = np.zeros(len(rows), dtype=bool)
-        seen = np.empty((len(taken) + len(rows), 3))
-        seen[: len(taken)] = np.reshape(taken, (-1, 3))
-        count = len(taken)
-        places = positions[rows]
-        for number in np.flatnonzero(keep):
-            gaps = ((seen[:count] - places[number]) ** 2).sum(axis=1)
-            if count and gaps.min() <= chord**2:
-                continue
-            first[number] = True
-            seen[count] = places[number]
-            count += 1
-        return first
+    def among(self, options: Options) -> Rows | None:
+        """Rows that the filters let through; None for all."""
+        if options.where is None and options.region is None:
+            return None
+        return self.store.select_rows(
+            self._number,
+            where=options.where,
+            region=options.region,
+            positions=self.generation.positions,
+        )
 
+    def searched(self, among: Rows | None, query_rows: Collection[int]) -> int:
+        """How many sources a search looks at, without those that were asked for."""
+        if among is None:
+            return self.generation.manifest.count - len(query_rows)
+        return len(among) - int(np.isin(list(query_rows), among).sum())
 
-def check_cone(ra: float, dec: float, radius_arcsec: float) -> None:
-    """Refuse a cone that is not on the sky.
-
-    Raises
-    ------
-    InvalidQueryError
-        RA outside 0 to 360 degrees, Dec outside -90 to 90, or the radius outside
-        0 to 180 degrees.
-    """
-    _within("ra", ra, 0, 360, "degrees")
-    _within("dec", dec, -90, 90, "degrees")
-    _within("radius_arcsec", radius_arcsec, 0, 648_000, "arcsec")
-
-
-def _check(options: Options) -> None:
-    _within("k", options.k, 1, MAX_K, "")
-    _within("offset", options.offset, 0, MAX_OFFSET, "")
-    _within(
-        "duplicate_radius_arcsec", options.duplicate_radius_arcsec, 0, 3600, "arcsec"
-    )
-    if options.min_similarity is not None:
-        _within("min_similarity", options.min_similarity, -1, 1, "")
-    if options.region is not None:
-        ra, dec, radius_deg = options.region
-        check_cone(ra, dec, radius_deg * 3600)
-
-
-def _within(name: str, value: float, low: float, high: float, unit: str) -> None:
-    if not low <= value <= high:  # also when it is NaN
-        msg = f"{name} must be {low} to {high} {unit}".rstrip() + f"; it was {value}"
-        raise InvalidQueryError(
-            msg, parameter=name, limit=f"{low} to {high}", actual=str(value)
+    def rules(self, options: Options, query_rows: Collection[int]) -> Rules:
+        """What may be in the answer to a query, whose own rows may not."""
+        # A list of IDs to leave out may know more than this generation has.
+        known = self.store.rows_named(self._number, options.exclude)
+        return Rules(
+            excluded={*query_rows, *known.values()},
+            min_similarity=options.min_similarity,
+            duplicate_radius_arcsec=None
+            if options.keep_duplicates
+            else options.duplicate_radius_arcsec,
         )

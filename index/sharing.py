@@ -65,6 +65,16 @@ class SharedStore:
         publish_file(written, path)
         return True
 
+    def read(self, path: Path) -> bytes | None:
+        """Contents of a small file of the store; None where it is not there."""
+        try:
+            data: bytes = self._files.cat_file(self._name(path))
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            raise _trouble(path, exc) from exc
+        return data
+
     def fetch_folder(self, path: Path) -> bool:
         """Copy a folder of the store to its place; whether a whole one was there."""
         name = self._name(path)

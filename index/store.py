@@ -12,25 +12,24 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from twinjet.index.errors import (
+    GenerationGoneError,
     StoreError,
     UnknownGenerationError,
     UnknownSourceError,
 )
 from twinjet.index.names import source_key
 from twinjet.index.paging import page_of
+from twinjet.index.regions import Cone, Region
 from twinjet.index.schema import GenerationRow, PublicationRow, SourceRow
-from twinjet.index.sky import (
-    chord_of,
-    cone_ranges,
-    healpix_cells,
-    separation_arcsec,
-    unit_vectors,
-)
+from twinjet.index.sky import healpix_cells, separation_arcsec, unit_vectors
 from twinjet.index.source import Column, Source
 from twinjet.index.where import parse_where
 
 # Parameters of one statement; SQLite takes 32,766.
 _BLOCK = 1000
+
+# A text of as many rows is 9 MB; a database takes 1 GB.
+_ROWS_OF_A_TEXT = 1_000_000
 
 READY = "ready"
 BUILDING = "building"
@@ -244,10 +243,14 @@ class SourceStore:
         ------
         UnknownGenerationError
             There is none of this number.
+        GenerationGoneError
+            It is no longer kept.
         """
         published = dict(self._published(number))
         with Session(self._engine) as session:
             row = session.get(GenerationRow, number)
+            if row is not None and row.state == GONE and number in published:
+                raise GenerationGoneError(number)
             if row is None or row.state == GONE:
                 msg = f"no generation {number}"
                 raise UnknownGenerationError(msg, actual=number)
@@ -308,6 +311,32 @@ class SourceStore:
                 found |= dict(session.execute(query).all())
         return found
 
+    def rows_named(self, number: int, source_ids: Sequence[str]) -> dict[str, int]:
+        """Rows of IDs, exact or in another spelling; those not there are left out.
+
+        As `row_of` understands each of them, but all at once.
+        """
+        found = self.rows_of(number, source_ids)
+        keys = {
+            name: source_key(name)
+            for name in source_ids
+            if name not in found and "\0" not in name
+        }
+        alike: dict[str, int] = {}
+        wanted = list(dict.fromkeys(keys.values()))
+        with Session(self._engine) as session:
+            for start in range(0, len(wanted), _BLOCK):
+                query = (
+                    sa.select(SourceRow.source_key, sa.func.min(SourceRow.row))
+                    .where(
+                        SourceRow.generation == number,
+                        SourceRow.source_key.in_(wanted[start : start + _BLOCK]),
+                    )
+                    .group_by(SourceRow.source_key)
+                )
+                alike |= dict(session.execute(query).all())
+        return found | {n: alike[key] for n, key in keys.items() if key in alike}
+
     def sources_by_row(self, number: int, rows: Sequence[int]) -> list[Source]:
         """Sources of rows, in the order asked."""
         found: dict[int, Source] = {}
@@ -343,10 +372,11 @@ class SourceStore:
         where: str | None = None,
     ) -> list[tuple[int, Source, float]]:
         """Row, source and separation in arcsec of those in a cone, nearest first."""
-        inside, chord_squared = _cone(ra, dec, radius_arcsec)
+        region = Cone(ra, dec, radius_arcsec / 3600)
+        chord_squared = region.chord_squared()
         query = (
             sa.select(SourceRow, chord_squared)
-            .where(SourceRow.generation == number, inside)
+            .where(SourceRow.generation == number, region.condition())
             .order_by(chord_squared, SourceRow.row)
             .limit(limit)
         )
@@ -363,24 +393,59 @@ class SourceStore:
         number: int,
         *,
         where: str | None = None,
-        region: tuple[float, float, float] | None = None,
+        region: Region | None = None,
+        positions: NDArray[np.float64] | None = None,
     ) -> NDArray[np.int64]:
-        """Rows, ascending, that pass a filter and lie in (ra, dec, radius_deg)."""
-        query = sa.select(SourceRow.row).where(SourceRow.generation == number)
+        """Rows, ascending, that pass a filter and lie in a region.
+
+        Parameters
+        ----------
+        number
+            Of the generation.
+        where, region
+            Both must hold; all rows when there is neither.
+        positions
+            Unit vectors of all rows, shape (N, 3), to test against a region whose
+            cells alone do not tell; they are read from the table when None.
+
+        Raises
+        ------
+        FilterError
+            The filter cannot be understood.
+        """
+        conditions = [SourceRow.generation == number]
         if where is not None:
-            query = query.where(parse_where(where, self.generation(number).columns))
+            conditions.append(parse_where(where, self.generation(number).columns))
         if region is not None:
-            ra, dec, radius_deg = region
-            query = query.where(_cone(ra, dec, radius_deg * 3600)[0])
+            conditions.append(region.condition())
+        rows = self._rows_where(*conditions)
+        if region is None or region.exact_in_sql or not len(rows):
+            return rows
+        if positions is None:
+            query = sa.select(SourceRow.x, SourceRow.y, SourceRow.z)
+            query = query.where(*conditions).order_by(SourceRow.row)
+            with self._engine.connect() as connection:
+                some = np.array(connection.execute(query).all(), dtype=np.float64)
+        else:
+            some = positions[rows]
+        return rows[region.contains(some)]
+
+    def _rows_where(self, *conditions: sa.ColumnElement[bool]) -> NDArray[np.int64]:
+        """Rows in order, as texts of many numbers: one by one they take far longer."""
+        found = sa.select(SourceRow.row).where(*conditions).order_by(SourceRow.row)
+        row = found.subquery().c.row
+        query = sa.select(sa.func.aggregate_strings(sa.cast(row, sa.String), ","))
         with self._engine.connect() as connection:
-            rows = connection.scalars(query.order_by(SourceRow.row)).all()
-        return np.array(rows, dtype=np.int64)
+            texts = connection.scalars(query.group_by(row // _ROWS_OF_A_TEXT)).all()
+        parts = [np.fromstring(text, dtype=np.int64, sep=",") for text in texts]
+        return np.sort(np.concatenate(parts)) if parts else np.empty(0, np.int64)
 
     def page(
         self,
         number: int,
         *,
         where: str | None = None,
+        region: Region | None = None,
         sort: str | None = None,
         after: str | None = None,
         limit: int,
@@ -398,7 +463,13 @@ class SourceStore:
             query = query.where(parse_where(where, columns))
         with Session(self._engine) as session:
             rows, token = page_of(
-                session, query, columns, sort=sort, after=after, limit=limit
+                session,
+                query,
+                columns,
+                region=region,
+                sort=sort,
+                after=after,
+                limit=limit,
             )
             return [_source(row) for row in rows], token
 
@@ -442,24 +513,6 @@ def _publication(number: int, forced: str | None = None) -> PublicationRow:
 def _count(number: int) -> sa.Select[int]:
     query = sa.select(sa.func.count()).select_from(SourceRow)
     return query.where(SourceRow.generation == number)
-
-
-def _cone(
-    ra: float, dec: float, radius_arcsec: float
-) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[float]]:
-    """Whether a source is in a cone, and the square of its chord to the centre."""
-    x, y, z = unit_vectors(ra, dec)[0].tolist()
-    dx, dy, dz = SourceRow.x - x, SourceRow.y - y, SourceRow.z - z
-    chord_squared = dx * dx + dy * dy + dz * dz
-    # Rounding of the vectors, 1e-16, is 0.00003 arcsec: within even for radius 0.
-    inside = chord_squared <= chord_of(radius_arcsec) ** 2 + 1e-30
-    cells = sa.or_(
-        *(
-            SourceRow.healpix.between(first, last)
-            for first, last in cone_ranges(ra, dec, radius_arcsec)
-        )
-    )
-    return sa.and_(cells, inside), chord_squared
 
 
 def _source(row: SourceRow) -> Source:

@@ -15,6 +15,7 @@ from twinjet.index.errors import GenerationDamagedError
 from twinjet.index.generation import (
     OpenGeneration,
     canary_rows,
+    index_name,
     open_generation,
     recall_of,
 )
@@ -23,6 +24,8 @@ from twinjet.index.keys import Item
 from twinjet.index.sky import unit_vectors
 from twinjet.index.source import Value
 from twinjet.index.store import SourceStore
+from twinjet.index.vectors.engine import VectorEngine
+from twinjet.index.vectors.faiss_index import FaissIndex
 from twinjet.model.encoder import Encoder
 
 _NEIGHBOURS = 10
@@ -49,19 +52,22 @@ def verify(
     encoder: Encoder,
     provider: CutoutProvider,
     limits: Limits,
+    engine: VectorEngine | None = None,
 ) -> Verification:
-    """Look at a generation.
+    """Look at a generation, through the engine that will search it.
 
     Damaged files, rows that do not match and vectors of another length end it at once,
     for nothing else can be looked at then.
     """
     try:
-        opened = open_generation(home.generation(folder))
+        opened = open_generation(home.generation(folder), engine)
     except GenerationDamagedError as exc:
         return Verification([Check("files", passed=False, detail=str(exc))])
     checks = [Check("files", passed=True, detail="every checksum is right")]
     checks += _against_metadata(number, opened, store, encoder)
     checks.append(_vectors(opened))
+    if engine is not None and not isinstance(opened.index, FaissIndex):
+        checks.append(_engine(opened, engine))
     if not all(check.passed for check in checks):
         return Verification(checks)
     checks.append(_recall(opened, limits))
@@ -148,6 +154,23 @@ def _vectors(opened: OpenGeneration) -> Check:
         passed=worst < 1e-4,  # noqa: PLR2004 - rounding of float32
         detail=f"squared norms differ from 1 by {worst:.1e} at most",
         value=worst,
+    )
+
+
+def _engine(opened: OpenGeneration, engine: VectorEngine) -> Check:
+    """Whether the engine has the rows of the files."""
+    manifest = opened.manifest
+    name = index_name(manifest.number, manifest.digest)
+    rows = _some(manifest.count, _SAMPLE)
+    there = engine.open(name, manifest.count, None)
+    kept = opened.index if there is None else there
+    off = float(np.abs(kept.vectors(rows) - opened.vectors[rows]).max())
+    return Check(
+        "engine",
+        passed=off == 0.0,
+        detail=f"{len(rows)} rows of {opened.index.kind} differ by {off:.1e} at most "
+        "from the files",
+        value=off,
     )
 
 

@@ -4,50 +4,30 @@
 
     angular_size_arcsec > 30 and (fr_class = 'FRII' or redshift is not null)
 
-Comparisons ``= != < <= > >=``, ``in (...)``, ``between a and b``, ``like '%x%'``
-and ``is [not] null``; ``and``, ``or``, ``not`` and parentheses. Null is SQL's: a
-comparison with a missing value holds for nobody. Values become bound parameters,
-columns are looked up by name, so that no text reaches the database as SQL.
+Comparisons ``= != < <= > >=`` of a column with a value or another column, ``in
+(...)``, ``between a and b``, ``like 'x%'`` (``ilike`` whatever the case), each also
+after ``not``; ``is [not] null``, ``is [not] true``; ``and``, ``or``, ``not`` and
+parentheses. A column of true and false stands for itself. Null is SQL's: a comparison
+with a missing value holds for nobody, nor does its contrary.
+
+Values become bound parameters, columns are looked up by name, so that no text reaches
+the database as SQL; and a filter means the same in SQLite and in PostgreSQL.
 """
 
 import difflib
 from collections.abc import Sequence
-from functools import cache
+from dataclasses import dataclass
 from typing import Any
 
-from lark import Lark, Token, Transformer, v_args
-from lark.exceptions import UnexpectedInput, VisitError
+from lark import Token, Transformer, v_args
+from lark.exceptions import VisitError
 from sqlalchemy import ColumnElement, and_, not_, or_
 
 from twinjet.index.errors import FilterError
 from twinjet.index.schema import SourceRow
 from twinjet.index.source import Column
-
-MAX_LENGTH = 2000
-MAX_TERMS = 64
-MAX_DEPTH = 16
-
-_GRAMMAR = r"""
-?start: either
-?either: both ("or"i both)*
-?both: negation ("and"i negation)*
-?negation: "not"i negation -> negated | "(" either ")" | test
-?test: NAME OPERATOR literal -> compared
-     | NAME "is"i "null"i -> absent
-     | NAME "is"i "not"i "null"i -> present
-     | NAME "in"i "(" literal ("," literal)* ")" -> within
-     | NAME "not"i "in"i "(" literal ("," literal)* ")" -> without
-     | NAME "between"i literal "and"i literal -> between
-     | NAME "like"i TEXT -> like
-literal: NUMBER -> number | TEXT -> text | TRUE -> true | FALSE -> false
-TRUE.3: /true\b/i
-FALSE.3: /false\b/i
-OPERATOR: "<=" | ">=" | "!=" | "<>" | "==" | "=" | "<" | ">"
-NAME: /(?!(and|or|not|in|is|null|between|like|true|false)\b)[a-z_][a-z0-9_]*/i
-NUMBER: /[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d{1,3})?/i
-TEXT: /'([^']|'')*'/ | /"([^"]|"")*"/
-%ignore /\s+/
-"""
+from twinjet.index.where_grammar import parse
+from twinjet.index.where_sql import bytewise, check_pattern, ilike, like
 
 _FIXED = {
     "source_id": (SourceRow.source_id, "text"),
@@ -55,6 +35,11 @@ _FIXED = {
     "ra": (SourceRow.ra, "number"),
     "dec": (SourceRow.dec, "number"),
 }
+
+_OPERATORS = ("=", "<", ">", "≤", "≥", "≠")
+
+# Column names that an error lists.
+_SHOWN = 100
 
 
 def parse_where(text: str, columns: Sequence[Column]) -> ColumnElement[bool]:
@@ -73,28 +58,9 @@ def parse_where(text: str, columns: Sequence[Column]) -> ColumnElement[bool]:
         It cannot be understood, names an unknown column, compares text with a
         number, or is longer, deeper or wider than a person would write.
     """
-    if len(text) > MAX_LENGTH:
-        msg = f"the filter has {len(text)} characters; at most {MAX_LENGTH}"
-        raise FilterError(msg, position=MAX_LENGTH)
-    _check_depth(text)
+    tree = parse(text)
     try:
-        tree = _parser().parse(text)
-    except UnexpectedInput as exc:
-        position = getattr(exc, "pos_in_stream", None) or 0
-        # The parser meets the end of the text as a token of its own.
-        if getattr(getattr(exc, "token", None), "type", "") == "$END":
-            position = len(text)
-        if position < 0 or position >= len(text):
-            msg = "the filter ends too early, or is empty"
-            raise FilterError(msg, position=len(text)) from exc
-        msg = f"the filter cannot be read from {text[position : position + 20]!r} on"
-        raise FilterError(msg, position=position) from exc
-    terms = len(list(tree.scan_values(lambda leaf: isinstance(leaf, Token))))
-    if terms > 3 * MAX_TERMS:
-        msg = f"the filter has more than {MAX_TERMS} terms"
-        raise FilterError(msg, position=0)
-    try:
-        expression: ColumnElement[bool] = _ToSql(columns).transform(tree)
+        expression: ColumnElement[bool] = _ToSql(text, columns).transform(tree)
     except VisitError as exc:
         if isinstance(exc.orig_exc, FilterError):
             raise exc.orig_exc from None
@@ -110,15 +76,16 @@ def column_expression(name: str, columns: Sequence[Column]) -> tuple[Any, str]:
     FilterError
         The generation has no such column; the message names the nearest.
     """
-    key = name.lower()
+    key = name.strip("`").lower()
     if key in _FIXED:
         return _FIXED[key]
     kinds: dict[str, str] = {column.name: column.kind for column in columns}
     if key not in kinds:
         names = [*_FIXED, *kinds]
-        near = difflib.get_close_matches(key, names, n=3) or sorted(names)[:20]
-        msg = f"no column {name!r}; near ones: {', '.join(near)}"
-        raise FilterError(msg)
+        near = difflib.get_close_matches(key[:100], names, n=3)
+        shown = near or sorted(names)[:20]
+        msg = f"no column {name[:100]!r}; near ones: {', '.join(shown)}"
+        raise FilterError(msg, columns=names[:_SHOWN], nearest=near)
     value = SourceRow.columns[key]
     if kinds[key] == "number":
         return value.as_float(), "number"
@@ -127,110 +94,173 @@ def column_expression(name: str, columns: Sequence[Column]) -> tuple[Any, str]:
     return value.as_string(), "text"
 
 
-@cache
-def _parser() -> Lark:
-    return Lark(_GRAMMAR, parser="lalr", propagate_positions=True)
+@dataclass(frozen=True)
+class _Operand:
+    """A column or a value, and where it stands."""
 
+    value: Any
+    kind: str
+    token: Token
+    is_column: bool = False
 
-def _check_depth(text: str) -> None:
-    """Refuse nesting before the parser meets it."""
-    depth = 0
-    for position, letter in enumerate(text):
-        depth += (letter == "(") - (letter == ")")
-        if depth > MAX_DEPTH:
-            msg = f"the filter nests deeper than {MAX_DEPTH} parentheses"
-            raise FilterError(msg, position=position)
+    @property
+    def ordered(self) -> Any:
+        """Of which less and more mean the same everywhere."""
+        text = self.is_column and self.kind == "text"
+        return bytewise(self.value) if text else self.value
 
 
 @v_args(inline=True)
 class _ToSql(Transformer[Token, ColumnElement[bool]]):
     """Tree to expression, from the leaves up."""
 
-    def __init__(self, columns: Sequence[Column]) -> None:
+    def __init__(self, text: str, columns: Sequence[Column]) -> None:
         super().__init__()
+        self._text = text
         self._columns = columns
 
-    def number(self, token: Token) -> tuple[float, str, int]:
-        value = float(token)
+    def number(self, token: Token) -> _Operand:
+        value = float(token.replace("−", "-"))  # noqa: RUF001 - as it was typed
         if value in (float("inf"), float("-inf")):
-            msg = f"{token} is too large for a number"
-            raise FilterError(msg, position=token.start_pos)
-        return value, "number", token.start_pos or 0
+            msg = f"{token[:30]} is too large for a number"
+            raise FilterError(
+                msg, position=token.start_pos, limit="1.8e308", actual=token[:30]
+            )
+        return _Operand(value, "number", token)
 
-    def text(self, token: Token) -> tuple[str, str, int]:
+    def text(self, token: Token) -> _Operand:
         quote = token[0]
-        return token[1:-1].replace(quote * 2, quote), "text", token.start_pos or 0
+        return _Operand(token[1:-1].replace(quote * 2, quote), "text", token)
 
-    def true(self, token: Token) -> tuple[bool, str, int]:
-        return True, "boolean", token.start_pos or 0
+    def true(self, token: Token) -> _Operand:
+        return _Operand(value=True, kind="boolean", token=token)
 
-    def false(self, token: Token) -> tuple[bool, str, int]:
-        return False, "boolean", token.start_pos or 0
+    def false(self, token: Token) -> _Operand:
+        return _Operand(value=False, kind="boolean", token=token)
 
-    def compared(self, name: Token, operator: Token, literal: Any) -> Any:
-        column = self._comparable(name, literal)
-        value = literal[0]
+    def column(self, name: Token) -> _Operand:
+        try:
+            value, kind = column_expression(str(name), self._columns)
+        except FilterError as exc:
+            place = name.start_pos or 0
+            text = self._text[:place].rstrip().endswith(_OPERATORS)
+            hint = f"; text stands in quotes: '{name[:100]}'" if text else ""
+            msg = f"{exc}{hint}"
+            raise FilterError(
+                msg, position=place, columns=exc.columns, nearest=exc.nearest
+            ) from None
+        return _Operand(value, kind, name, is_column=True)
+
+    def compared(self, left: Any, operator: Token, right: Any) -> Any:
+        if not left.is_column and not right.is_column:
+            msg = "two values are compared; one side must be a column"
+            raise FilterError(msg, position=left.token.start_pos)
+        self._same_kind(left, right)
         match str(operator):
             case "=" | "==":
-                return column == value
-            case "!=" | "<>":
-                return column != value
-            case _ if literal[1] == "boolean":
+                return left.value == right.value
+            case "!=" | "<>" | "≠":
+                return left.value != right.value
+            case _ if left.kind == "boolean":
                 msg = f"{operator} does not order true and false; use ="
                 raise FilterError(msg, position=operator.start_pos)
             case "<":
-                return column < value
-            case "<=":
-                return column <= value
+                return left.ordered < right.ordered
+            case "<=" | "≤":
+                return left.ordered <= right.ordered
             case ">":
-                return column > value
+                return left.ordered > right.ordered
             case _:
-                return column >= value
+                return left.ordered >= right.ordered
 
-    def absent(self, name: Token) -> Any:
-        return self._column(name)[0].is_(None)
-
-    def present(self, name: Token) -> Any:
-        return self._column(name)[0].is_not(None)
-
-    def within(self, name: Token, *literals: Any) -> Any:
-        columns = [self._comparable(name, literal) for literal in literals]
-        return columns[0].in_([literal[0] for literal in literals])
-
-    def without(self, name: Token, *literals: Any) -> Any:
-        return not_(self.within(name, *literals))
-
-    def between(self, name: Token, low: Any, high: Any) -> Any:
-        column = self._comparable(name, low)
-        self._comparable(name, high)
-        return column.between(low[0], high[0])
-
-    def like(self, name: Token, pattern: Token) -> Any:
-        column, kind = self._column(name)
-        if kind != "text":
-            msg = f"like is for text; {name} is a {kind}"
+    def flag(self, name: Token) -> Any:
+        column = self.column(name)
+        if column.kind != "boolean":
+            msg = f"{name} is a {column.kind}: it must be compared with something"
             raise FilterError(msg, position=name.start_pos)
-        return column.like(self.text(pattern)[0], escape="\\")
+        return column.value == True  # noqa: E712 - SQL
 
-    def negated(self, inner: Any) -> Any:
+    def absent(self, name: Token, *_: Token) -> Any:
+        return self.column(name).value.is_(None)
+
+    def present(self, name: Token, *_: Token) -> Any:
+        return self.column(name).value.is_not(None)
+
+    def certain(self, name: Token, _is: Token, truth: _Operand) -> Any:
+        column = self.column(name)
+        self._same_kind(column, truth)
+        return column.value.is_(truth.value)
+
+    def uncertain(self, name: Token, _is: Token, _not: Token, truth: _Operand) -> Any:
+        column = self.column(name)
+        self._same_kind(column, truth)
+        return column.value.is_not(truth.value)
+
+    def within(self, name: Token, *parts: Any) -> Any:
+        column = self.column(name)
+        literals = [part for part in parts if isinstance(part, _Operand)]
+        for literal in literals:
+            self._same_kind(column, literal)
+        return column.value.in_([literal.value for literal in literals])
+
+    def without(self, name: Token, *parts: Any) -> Any:
+        return not_(self.within(name, *parts))
+
+    def between(self, name: Token, *parts: Any) -> Any:
+        column = self.column(name)
+        low, high = (part for part in parts if isinstance(part, _Operand))
+        self._same_kind(column, low)
+        self._same_kind(column, high)
+        if column.kind == "boolean":
+            msg = "between does not order true and false; use ="
+            raise FilterError(msg, position=name.start_pos)
+        return column.ordered.between(low.value, high.value)
+
+    def beyond(self, name: Token, *parts: Any) -> Any:
+        return not_(self.between(name, *parts))
+
+    def like(self, name: Token, *parts: Token) -> Any:
+        column, pattern = self._pattern(name, parts[-1])
+        return like(column, pattern)
+
+    def unlike(self, name: Token, *parts: Token) -> Any:
+        return not_(self.like(name, *parts))
+
+    def ilike(self, name: Token, *parts: Token) -> Any:
+        column, pattern = self._pattern(name, parts[-1])
+        return ilike(column, pattern)
+
+    def unilike(self, name: Token, *parts: Token) -> Any:
+        return not_(self.ilike(name, *parts))
+
+    def negated(self, _not: Token, inner: Any) -> Any:
         return not_(inner)
 
     def both(self, *parts: Any) -> Any:
-        return and_(*parts)
+        return and_(*(part for part in parts if not isinstance(part, Token)))
 
     def either(self, *parts: Any) -> Any:
-        return or_(*parts)
+        return or_(*(part for part in parts if not isinstance(part, Token)))
 
-    def _column(self, name: Token) -> tuple[Any, str]:
-        try:
-            return column_expression(str(name), self._columns)
-        except FilterError as exc:
-            raise FilterError(str(exc), position=name.start_pos) from None
+    def _pattern(self, name: Token, text: Token) -> tuple[Any, str]:
+        column = self.column(name)
+        if column.kind != "text":
+            msg = f"like is for text; {name} is a {column.kind}"
+            raise FilterError(msg, position=name.start_pos)
+        pattern: str = self.text(text).value
+        check_pattern(pattern, text.start_pos or 0)
+        return column.value, pattern
 
-    def _comparable(self, name: Token, literal: Any) -> Any:
-        """The column, if it holds what the literal is."""
-        column, kind = self._column(name)
-        if kind != literal[1]:
-            msg = f"{name} is a {kind} and cannot be compared with a {literal[1]}"
-            raise FilterError(msg, position=literal[2])
-        return column
+    def _same_kind(self, left: _Operand, right: _Operand) -> None:
+        if left.kind == right.kind:
+            return
+        column, other = (left, right) if left.is_column else (right, left)
+        msg = (
+            f"{column.token} is a {column.kind} and cannot be compared with a "
+            f"{other.kind}"
+        )
+        if not other.is_column and column.kind == "text":
+            msg += "; text stands in quotes"
+        if not other.is_column and other.kind == "text":
+            msg += "; write it without quotes"
+        raise FilterError(msg, position=other.token.start_pos)

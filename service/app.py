@@ -15,15 +15,21 @@ from twinjet.service.headers import SecurityHeaders
 from twinjet.service.limits import BodyLimit
 from twinjet.service.resources import Resources
 from twinjet.service.routes import (
+    batch,
     docs,
+    examples,
     generations,
     health,
     jobs,
+    lists,
+    outliers,
     pages,
     probe,
+    sessions,
     similar,
     sources,
 )
+from twinjet.service.timings import ServerTiming
 
 _DESCRIPTION = """
 Show it one radio galaxy, it finds the twins.
@@ -71,7 +77,12 @@ def create_app(config: Config | None = None) -> FastAPI:
     errors.install(app)
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(SecurityHeaders)
-    for module in (*(pages, docs, similar, probe, sources, generations, jobs, health),):
+    app.add_middleware(ServerTiming)  # added last, it sees the request first
+    # JSON before uploads, where they have a path in common.
+    for module in (
+        *(pages, docs, examples, batch, similar, probe, sources, generations),
+        *(outliers, jobs, health, sessions, lists),
+    ):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     return app

@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from twinjet.index.home import Home
 from twinjet.index.jobs.engine import system_url
+from twinjet.index.vectors.engine import Choice
 from twinjet.model.decode import MAX_FILE_BYTES
 
 
@@ -33,6 +34,26 @@ class Config(BaseSettings):
             description="URL of a store that fsspec knows, by which machines with "
             "homes of their own share shards and generations"
         ),
+    ] = None
+    vectors: Annotated[
+        Choice,
+        Field(
+            description="What searches the vectors: FAISS in each process, pgvector in "
+            "the PostgreSQL of the metadata, or Milvus; auto is FAISS where they fit "
+            "into memory, else the server that there is"
+        ),
+    ] = "auto"
+    vectors_memory_mb: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Memory for vectors that auto goes by; half of the machine's "
+            "when absent",
+        ),
+    ] = None
+    milvus_uri: Annotated[
+        str | None,
+        Field(description="URI of the Milvus server, http://host:19530/database"),
     ] = None
     host: Annotated[str, Field(description="Address to serve on")] = "127.0.0.1"
     port: Annotated[
@@ -82,6 +103,11 @@ class Config(BaseSettings):
         float,
         Field(ge=0, le=3600, description="Sources closer than this are one object"),
     ] = 10.0
+
+    @property
+    def vectors_memory_bytes(self) -> int | None:
+        """Memory for vectors, if there is a setting."""
+        return None if self.vectors_memory_mb is None else self.vectors_memory_mb << 20
 
     @property
     def files(self) -> Home:

@@ -13,7 +13,9 @@ from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from twinjet.index import errors as index_errors
+from twinjet.index.errors import TwinjetIndexError
 from twinjet.model import errors as model_errors
+from twinjet.service.content import JSON, media_type
 
 _log = logging.getLogger(__name__)
 
@@ -33,19 +35,33 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     model_errors.ImageTooSmallError: (422, "image-too-small"),
     model_errors.NoUsablePixelsError: (422, "no-usable-pixels"),
     index_errors.UnknownSourceError: (404, "unknown-source"),
+    index_errors.UnknownExamplesError: (404, "unknown-source"),
+    index_errors.NotCalibratedError: (404, "not-calibrated"),
     index_errors.NoSourceAtPositionError: (404, "no-source-at-position"),
+    index_errors.GenerationGoneError: (410, "generation-gone"),
     index_errors.UnknownGenerationError: (404, "unknown-generation"),
     index_errors.UnknownEncoderError: (404, "unknown-encoder"),
     index_errors.CutoutUnavailableError: (404, "cutout-unavailable"),
     index_errors.FilterError: (422, "invalid-filter"),
+    index_errors.RegionError: (422, "invalid-region"),
     index_errors.InvalidQueryError: (422, "invalid-parameter"),
+    index_errors.CatalogueError: (422, "unusable-table"),
     index_errors.LabelsError: (422, "unusable-labels"),
+    index_errors.UnknownSessionError: (404, "unknown-session"),
+    index_errors.UnknownListError: (404, "unknown-list"),
+    index_errors.SessionConflictError: (409, "session-conflict"),
+    index_errors.SessionLimitError: (422, "session-limit"),
+    index_errors.NoExamplesError: (409, "no-examples"),
+    index_errors.NoCandidatesError: (409, "no-candidates"),
+    index_errors.KnownListError: (422, "unusable-list"),
     index_errors.CutoutLocationError: (422, "invalid-parameter"),
     index_errors.UnknownJobError: (404, "unknown-job"),
     index_errors.JobConflictError: (409, "job-under-way"),
     index_errors.IdempotencyError: (422, "idempotency-key-reused"),
     index_errors.NoGenerationError: (503, "index-unavailable"),
     index_errors.GenerationDamagedError: (503, "index-unavailable"),
+    index_errors.LostVectorsError: (503, "index-unavailable"),
+    index_errors.IndexUnavailableError: (503, "index-unavailable"),
     index_errors.EncoderMismatchError: (503, "model-mismatch"),
 }
 
@@ -83,19 +99,47 @@ def problem(
     status: int,
     name: str,
     detail: str,
-    **members: str | float | None,
+    **members: str | float | list[str] | None,
 ) -> JSONResponse:
     """A problem document; members without a value are left out."""
+    body = _members(status, name, detail, **members)
+    body["request_id"] = request_id(request)
+    headers = {"Retry-After": "5"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
+
+
+def described(exc: TwinjetIndexError) -> dict[str, Any]:
+    """Members of the problem document of an error, for a row of a batch.
+
+    Raises
+    ------
+    LookupError
+        It is not in the table: nobody has foreseen it.
+    """
+    found = lookup(type(exc))
+    if found is None:
+        raise LookupError(type(exc).__name__) from exc
+    status, name = found
+    return _members(
+        status,
+        name,
+        str(exc),
+        parameter=exc.parameter,
+        limit=exc.limit,
+        actual=exc.actual,
+    )
+
+
+def _members(
+    status: int, name: str, detail: str, **members: str | float | list[str] | None
+) -> dict[str, Any]:
     body: dict[str, Any] = {
         "type": f"/problems/{name}",
         "title": name.replace("-", " ").capitalize(),
         "status": status,
         "detail": detail,
     }
-    body |= {key: value for key, value in members.items() if value is not None}
-    body["request_id"] = request_id(request)
-    headers = {"Retry-After": "5"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
-    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
+    return body | {key: value for key, value in members.items() if value is not None}
 
 
 def request_id(request: Request) -> str:
@@ -139,6 +183,9 @@ async def _domain_error(request: Request, exc: Exception) -> JSONResponse:
         limit=getattr(exc, "limit", None),
         actual=getattr(exc, "actual", None),
         position=getattr(exc, "position", None),
+        expected=getattr(exc, "expected", None) or None,
+        nearest=getattr(exc, "nearest", None) or None,
+        columns=getattr(exc, "columns", None) or None,
     )
 
 
@@ -155,14 +202,18 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, RequestValidationError)  # noqa: S101 - for the type checker
     first = exc.errors()[0]
     place = [str(part) for part in first["loc"]]
-    parameter = place[-1] if len(place) > 1 else place[0]
+    if first["type"] == "json_invalid":
+        detail = f"the body is not JSON: {first['ctx']['error']}"
+        return problem(request, 422, "malformed-json", detail, position=int(place[-1]))
+    # Of a body, the member at fault and not what is wrong deep inside of it.
+    parameter = place[1] if len(place) > 1 else place[0]
     if first["type"] == "missing" and parameter == "file":
         detail = "the multipart form has no part called 'file'"
         return problem(request, 422, "missing-file", detail, parameter="file")
     actual = first.get("input")
     shown = actual if isinstance(actual, str | int | float) else None
     text = None if shown is None else str(shown)[:200]
-    detail = f"{parameter}: {first['msg']}"
+    detail = f"{'.'.join(place[1:]) or parameter}: {first['msg']}"
     if text is not None and place[0] in {"query", "path"}:
         detail += f"; it was {text!r}"
     limits = first.get("ctx", {})
@@ -181,6 +232,11 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
 async def _http_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, HTTPException)  # noqa: S101 - for the type checker
     name = _BY_STATUS.get(exc.status_code, "refused")
+    if (
+        exc.status_code == HTTPStatus.BAD_REQUEST
+        and media_type(request.headers) == JSON
+    ):
+        name = "malformed-json"
     response = problem(request, exc.status_code, name, str(exc.detail))
     response.headers.update(exc.headers or {})
     return response

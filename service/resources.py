@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -14,17 +15,22 @@ from twinjet.index.cutouts.port import CutoutProvider
 from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import (
     EncoderMismatchError,
+    GenerationDamagedError,
+    LostVectorsError,
     NoGenerationError,
     TwinjetIndexError,
+    UnknownGenerationError,
 )
-from twinjet.index.generation import Manifest, open_generation
+from twinjet.index.generation import Manifest, check_engine, open_generation
 from twinjet.index.jobs.engine import connect
 from twinjet.index.jobs.jobs import Jobs
 from twinjet.index.jobs.progress import ProgressBoard
 from twinjet.index.locks import AdvisoryLock, lease_of
+from twinjet.index.ownership import join
 from twinjet.index.search import Searcher
 from twinjet.index.source import Source
-from twinjet.index.store import Generation, SourceStore
+from twinjet.index.store import READY, Generation, SourceStore
+from twinjet.index.vectors.engine import open_engine
 from twinjet.model.card import EncoderCard
 from twinjet.model.decode import read_cutout
 from twinjet.model.encoder import (
@@ -43,6 +49,11 @@ _log = logging.getLogger(__name__)
 
 # Files that have no WCS, whatever else they may hold.
 _PICTURES = (".png", ".jpg", ".jpeg")
+
+# Generations that are held open though another is in force, and for how long after
+# somebody last turned a page of one.
+_EARLIER = 2
+_EARLIER_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -89,10 +100,18 @@ class Resources:
         config.home.mkdir(parents=True, exist_ok=True)
         engine = create_engine(config.metadata_url)
         upgrade(engine)
+        join(config.files, engine)
         self.store = SourceStore(engine)
+        self.vector_engine = open_engine(
+            config.vectors,
+            engine,
+            config.milvus_uri,
+            memory_bytes=config.vectors_memory_bytes,
+        )
         self.inference = Inference(_encoder(config))
         self.trouble: str | None = None
         self._served: Served | None = None
+        self._earlier: dict[int, tuple[Served, float]] = {}
         self._engine: DBOSClient | None = None
         self._refreshing = threading.Lock()
         self._closed = False
@@ -108,6 +127,8 @@ class Resources:
         """Give everything back."""
         with self._refreshing:  # whose thread goes on when its task is cancelled
             self._closed = True
+            for number in list(self._earlier):
+                self._let_go(number)
             if self._served is not None and self._served.lease is not None:
                 self._served.lease.release()
         if self._engine is not None:
@@ -177,25 +198,89 @@ class Resources:
             if not self._closed:
                 self._refresh()
 
+    def earlier(self, number: int) -> Served:
+        """A generation that is kept though another is in force, for pages of it.
+
+        It is open for some minutes after it was last asked for.
+
+        Raises
+        ------
+        UnknownGenerationError, GenerationGoneError
+            It never was, or is no longer kept.
+        GenerationDamagedError
+            Its files are not what was published.
+        """
+        generation = self.store.generation(number)
+        if generation.state != READY:
+            msg = f"generation {number} has not been published"
+            raise UnknownGenerationError(msg, parameter="generation", actual=number)
+        with self._refreshing:
+            held = self._earlier.get(number)
+            try:
+                served = held[0] if held else self._open(generation)
+            except GenerationDamagedError:
+                self.store.generation(number)  # it may just have been removed
+                raise
+            self._keep(served)
+            return served
+
+    def _keep(self, served: Served) -> None:
+        """Hold a generation open that is not in force, instead of the oldest."""
+        number = served.generation.number
+        self._earlier.pop(number, None)
+        self._earlier[number] = served, time.monotonic()
+        while len(self._earlier) > _EARLIER:
+            self._let_go(next(iter(self._earlier)))
+
+    def _let_go(self, number: int) -> None:
+        """Hold a generation no longer open: it may be removed from every disk."""
+        served, _ = self._earlier.pop(number)
+        if served.lease is not None:
+            served.lease.release()
+
     def _refresh(self) -> None:
+        self._let_idle_go()
         try:
             current = self.store.current()
             if current is None:
                 return
             before = self._served
+            self._stay()
             if before is not None and current.number == before.generation.number:
-                if before.lease is not None:
-                    before.lease.stay()
+                check_engine(before.searcher.generation, self.vector_engine)
+                self.trouble = None
                 return
             self._served = self._open(current)
-            if before is not None and before.lease is not None:
-                before.lease.release()
+            if before is not None:  # some are still turning its pages
+                self._keep(before)
             self.trouble = None
             _log.info("serving generation %d", current.number)
         except (TwinjetIndexError, SQLAlchemyError, OSError) as exc:
             if str(exc) != self.trouble:
                 _log.warning("the published generation is not served: %s", exc)
             self.trouble = str(exc)
+            if isinstance(exc, LostVectorsError):
+                self._withdraw()
+
+    def _let_idle_go(self) -> None:
+        """What is held open is not removed from the disk."""
+        idle_since = time.monotonic() - _EARLIER_S
+        for number, (_, asked) in list(self._earlier.items()):
+            if asked < idle_since:
+                self._let_go(number)
+
+    def _stay(self) -> None:
+        """Go on to hold what is open."""
+        held = [served for served, _ in self._earlier.values()]
+        for served in [*held, *filter(None, [self._served])]:
+            if served.lease is not None:
+                served.lease.stay()
+
+    def _withdraw(self) -> None:
+        """Serve nothing, rather than answers without what has been lost."""
+        if self._served is not None and self._served.lease is not None:
+            self._served.lease.release()
+        self._served = None
 
     def _open(self, generation: Generation) -> Served:
         lease = lease_of(self.store.engine, generation.number)
@@ -203,7 +288,8 @@ class Resources:
         if lease is not None and not lease.take():
             lease = None
         try:
-            opened = open_generation(self.config.files.generation(generation.folder))
+            folder = self.config.files.generation(generation.folder)
+            opened = open_generation(folder, self.vector_engine)
             return Served(
                 generation=generation,
                 searcher=Searcher(opened, self.store),

@@ -4,21 +4,37 @@ from typing import Any
 
 from twinjet.service.errors import MEDIA_TYPE
 from twinjet.service.schemas import Problem
+from twinjet.service.tables import MEDIA_TYPES
 
 _SCHEMA = {"$ref": f"#/components/schemas/{Problem.__name__}"}
 
-# `model` brings the schema in; `content` says under which media type it is sent.
-PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {
+
+def _refusal(description: str) -> dict[str, Any]:
+    # `model` brings the schema in; `content` says under which media type it is sent.
+    return {
         "model": Problem,
         "description": description,
         "content": {MEDIA_TYPE: {"schema": _SCHEMA}},
     }
+
+
+CONFLICT_RESPONSE: dict[int | str, dict[str, Any]] = {
+    409: _refusal("Somebody else was faster, or there is no more")
+}
+
+PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
+    status: _refusal(description)
     for status, description in {
         404: "Unknown source or position",
+        410: "The generation is no longer kept",
         413: "Too large",
         415: "Not a format that is read",
         422: "Invalid parameter or unusable file",
         503: "No index to answer from",
     }.items()
+}
+
+# What an answer may look like besides JSON, by `Accept` or `format`.
+TABLE_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {media: {} for media in MEDIA_TYPES.values()}}
 }

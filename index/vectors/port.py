@@ -51,3 +51,32 @@ class VectorIndex(Protocol):
 
     def is_exact(self, among: Rows | None) -> bool:
         """Whether a search among these rows compares every one of them."""
+
+
+def best(similarities: Vectors, rows: Rows | None, k: int) -> tuple[Vectors, Rows]:
+    """The k largest, descending, and their rows; ties in ascending order of row.
+
+    Parameters
+    ----------
+    similarities
+        Shape (n,).
+    rows
+        Shape (n,), ascending; 0 to n - 1 when None.
+    k
+        At most so many.
+
+    Examples
+    --------
+    >>> best(np.array([1.0, 3.0, 3.0, 2.0]), np.array([4, 7, 8, 9]), 2)[1].tolist()
+    [7, 8]
+    """
+    count = len(similarities)
+    if 0 < k < count:
+        # All that tie with the k-th, so that the cut does not choose among them.
+        least = np.partition(similarities, count - k)[count - k]
+        chosen = np.flatnonzero(similarities >= least)
+    else:
+        chosen = np.arange(count)
+    order = np.argsort(-similarities[chosen], kind="stable")[:k]
+    chosen = chosen[order].astype(np.int64, copy=False)
+    return similarities[chosen], chosen if rows is None else rows[chosen]

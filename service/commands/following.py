@@ -1,13 +1,15 @@
 """Jobs of the command line: begun, helped with and followed in the terminal."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import click
+import torch
 from rich.progress import Progress, TaskID
 
 from twinjet.index.catalogue import Catalogue
@@ -21,11 +23,21 @@ from twinjet.index.jobs.progress import ProgressBoard
 from twinjet.index.jobs.request import ReindexRequest
 from twinjet.index.jobs.worker import Worker
 from twinjet.index.store import SourceStore
-from twinjet.service.commands.options import bars, encoder_of, errors, store_of
+from twinjet.service.commands.options import (
+    bars,
+    encoder_of,
+    engine_of,
+    errors,
+    store_of,
+)
 from twinjet.service.config import Config
+from twinjet.service.workers import Workers
 
 # Problems that are shown; all of them go to the JSON.
 _SHOWN = 5
+
+# Cutouts to embed that take longer than another worker's start.
+_WORTH_HELP = 400
 
 
 def index_catalogue(
@@ -45,32 +57,73 @@ def index_catalogue(
         What it ended with.
     """
     home = config.files
-    snapshot = home.jobs / "catalogues" / snapshot_name(catalogue)
-    # Also where it is there: it may be damaged, and is removed by its age.
-    write_catalogue(snapshot, catalogue)
-    home.share(snapshot)
-    request = replace(
-        request,
-        catalogue=None,
-        mapping={},
-        name=catalogue.name,
-        snapshot=snapshot.relative_to(home.path).as_posix(),
-        # Another process may have another one in force.
-        encoder=None if config.encoder is None else str(config.encoder),
-    )
     with closing(store_of(config)) as store:
+        snapshot = home.jobs / "catalogues" / snapshot_name(catalogue)
+        # Also where it is there: it may be damaged, and is removed by its age.
+        write_catalogue(snapshot, catalogue)
+        home.share(snapshot)
+        request = replace(
+            request,
+            catalogue=None,
+            mapping={},
+            name=catalogue.name,
+            snapshot=snapshot.relative_to(home.path).as_posix(),
+            # Another process may have another one in force.
+            encoder=None if config.encoder is None else str(config.encoder),
+        )
         job, is_ours = _begin(config, store, request)
         worker = Worker(
-            config.files, store, config.jobs_url, encoder=lambda: encoder_of(config)
+            config.files,
+            store,
+            config.jobs_url,
+            encoder=lambda: encoder_of(config),
+            engine=engine_of(config, store),
         )
-        with worker:
+        with worker, _Helpers(config) as helpers:
             try:
-                ended = follow(worker.jobs, job.id)
+                ended = follow(worker.jobs, job.id, also=helpers.see)
             except KeyboardInterrupt:
                 if is_ours:
                     worker.jobs.cancel(job.id)
                 raise
     return _report(home, ended)
+
+
+class _Helpers:
+    """A worker for each of the other cores, when there is enough to embed.
+
+    Threads of one process would wait for each other, for half of what is done to a
+    cutout is done by Python.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._workers: Workers | None = None
+        self._threads = config.threads or torch.get_num_threads()
+
+    def see(self, job: Job) -> None:
+        """Look at what there is to do."""
+        seen = job.progress
+        if (
+            self._workers is None
+            and self._threads > 1
+            and seen is not None
+            and seen.stage == "embed"
+            and (seen.total or 0) - seen.done >= _WORTH_HELP
+        ):
+            torch.set_num_threads(1)
+            environment = os.environ | {"OMP_NUM_THREADS": "1", "TWINJET_THREADS": "1"}
+            count = self._threads - 1
+            self._workers = Workers(count, self._config.home, environment)
+            self._workers.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._workers is not None:
+            self._workers.stop()
+            torch.set_num_threads(self._threads)
 
 
 def report_job(run: Callable[[], dict[str, Any]], *, as_json: bool) -> None:
@@ -96,12 +149,15 @@ def report_job(run: Callable[[], dict[str, Any]], *, as_json: bool) -> None:
             errors.print(f"  and {len(problems) - _SHOWN} more (--json has all)")
 
 
-def follow(jobs: Jobs, job_id: str) -> Job:
-    """Show a job as bars on stderr, to its end."""
+def follow(
+    jobs: Jobs, job_id: str, *, also: Callable[[Job], None] = lambda _job: None
+) -> Job:
+    """Show a job as bars on stderr, to its end, and to who else wants to see it."""
     with bars() as progress:
         shown = _Bars(progress)
         for job in jobs.follow(job_id):
             shown.show(job)
+            also(job)
         shown.finish()
     return jobs.get(job_id)
 

@@ -5,8 +5,14 @@ from pathlib import Path
 
 import click
 
-from twinjet.index.generation import open_generation
-from twinjet.service.commands.options import HOME, JSON, config_of, existing_store_of
+from twinjet.index.reindex import publish_again
+from twinjet.service.commands.options import (
+    HOME,
+    JSON,
+    config_of,
+    engine_of,
+    existing_store_of,
+)
 
 
 @click.command()
@@ -46,7 +52,5 @@ def rollback(number: int, home: Path | None) -> None:
     """Serve generation NUMBER again, if its files are whole."""
     config = config_of(home)
     store = existing_store_of(config)
-    generation = store.generation(number)
-    open_generation(config.files.generation(generation.folder))
-    store.publish(number)
+    publish_again(number, config.files, store, engine_of(config, store))
     click.echo(f"generation {number} is current")

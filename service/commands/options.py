@@ -17,7 +17,9 @@ from rich.progress import (
 from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import NoGenerationError
 from twinjet.index.generation import OpenGeneration, open_generation
+from twinjet.index.ownership import join
 from twinjet.index.store import SourceStore
+from twinjet.index.vectors.engine import VectorEngine, open_engine
 from twinjet.model.encoder import (
     Encoder,
     card_path,
@@ -50,10 +52,17 @@ def config_of(home: Path | None, **values: Any) -> Config:
 
 
 def store_of(config: Config) -> SourceStore:
-    """The metadata store, brought to this version."""
+    """The metadata store, brought to this version.
+
+    Raises
+    ------
+    HomeMismatchError
+        It belongs to another home.
+    """
     config.home.mkdir(parents=True, exist_ok=True)
     engine = create_engine(config.metadata_url)
     upgrade(engine)
+    join(config.files, engine)
     return SourceStore(engine)
 
 
@@ -69,6 +78,16 @@ def existing_store_of(config: Config) -> SourceStore:
         msg = f"there is no index in {config.home}: run `twinjet index FOLDER`"
         raise NoGenerationError(msg)
     return store_of(config)
+
+
+def engine_of(config: Config, store: SourceStore) -> VectorEngine | None:
+    """What searches the vectors; None is FAISS in this process."""
+    return open_engine(
+        config.vectors,
+        store.engine,
+        config.milvus_uri,
+        memory_bytes=config.vectors_memory_bytes,
+    )
 
 
 def encoder_of(config: Config) -> Encoder:
@@ -90,7 +109,8 @@ def open_current(config: Config, store: SourceStore) -> OpenGeneration:
     if current is None:
         msg = f"nothing is indexed in {config.home}: run `twinjet index FOLDER`"
         raise NoGenerationError(msg)
-    return open_generation(config.files.generation(current.folder))
+    folder = config.files.generation(current.folder)
+    return open_generation(folder, engine_of(config, store))
 
 
 def bars() -> Progress:

@@ -11,6 +11,7 @@ from twinjet.index.probe import as_table, classify, publish_classes, read_labels
 from twinjet.service.commands.options import (
     HOME,
     config_of,
+    engine_of,
     errors,
     existing_store_of,
     open_current,
@@ -57,7 +58,12 @@ def probe(
         half_done.replace(out)
     if column is not None:
         manifest = publish_classes(
-            classified, generation, home=config.files, store=store, column=column
+            classified,
+            generation,
+            home=config.files,
+            store=store,
+            column=column,
+            engine=engine_of(config, store),
         )
         errors.print(
             f"generation {manifest.number}: filter by {column} and {column}_confidence"

@@ -1,16 +1,20 @@
-"""``twinjet search`` and ``twinjet embed``: a cutout in the terminal."""
+"""``twinjet search``, ``outliers`` and ``embed``: questions in the terminal."""
 
 import json
-import sys
 from pathlib import Path
+from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from twinjet.index.batch import read_batch, similar_to_each
 from twinjet.index.errors import EncoderMismatchError
+from twinjet.index.examples import Examples
 from twinjet.index.names import parse_position
-from twinjet.index.search import MAX_K, Answer, Options, Searcher
+from twinjet.index.options import MAX_K, MAX_OFFSET, Options
+from twinjet.index.outliers import outliers as find_outliers
+from twinjet.index.region_text import parse_region
+from twinjet.index.scorers import STRATEGIES, Strategy
+from twinjet.index.search import Answer, Searcher
 from twinjet.model.decode import read_cutout
 from twinjet.service.commands.options import (
     HOME,
@@ -22,61 +26,156 @@ from twinjet.service.commands.options import (
     existing_store_of,
     open_current,
 )
+from twinjet.service.commands.printing import FORMAT, Output, about, show
+from twinjet.service.config import Config
+from twinjet.service.tables import batch_table, neighbours_table, outliers_table
 
-# Measured columns that fit a terminal.
-_SHOWN = 5
+_K = click.option("-k", type=click.IntRange(1, MAX_K), default=10, show_default=True)
+_OFFSET = click.option(
+    "--offset",
+    type=click.IntRange(0, MAX_OFFSET),
+    default=0,
+    help="Pass over so many first.",
+)
+_WHERE = click.option(
+    "--where", help="Filter on columns, as 'angular_size_arcsec > 30'."
+)
+_REGION = click.option("--region", help="Part of the sky, as 'circle 180 2.5 0.5'.")
+_EXCLUDE = click.option("--exclude", multiple=True, metavar="ID", help="Leave out.")
+_DUPLICATES = click.option(
+    "--keep-duplicates", is_flag=True, help="Keep an object catalogued twice."
+)
 
 
 @click.command()
-@click.argument("query")
-@click.option("-k", type=click.IntRange(1, MAX_K), default=10, show_default=True)
-@click.option("--where", help="Filter on columns, as 'angular_size_arcsec > 30'.")
+@click.argument("query", required=False)
+@_K
+@_OFFSET
+@click.option("--like", multiple=True, metavar="ID", help="Is sought; repeatable.")
+@click.option("--unlike", multiple=True, metavar="ID", help="Is not; repeatable.")
+@click.option(
+    "--pair",
+    "pairs",
+    multiple=True,
+    nargs=2,
+    metavar="ID ID",
+    help="Nearer to the first than to the second; with --like: as these differ.",
+)
+@click.option(
+    "--strategy",
+    type=click.Choice(STRATEGIES),
+    default="mean",
+    show_default=True,
+    help="How --like and --unlike are combined.",
+)
+@click.option(
+    "--batch",
+    "table",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Table of IDs or positions: neighbours of each row.",
+)
+@click.option(
+    "--radius",
+    "radius_arcsec",
+    type=click.FloatRange(0, 3600),
+    default=30.0,
+    show_default=True,
+    help="How far from a position its source may be, arcsec.",
+)
+@_WHERE
+@_REGION
+@click.option("--min-similarity", type=click.FloatRange(-1, 1), help="Least cosine.")
+@click.option(
+    "--diversity",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="How much neighbours shall differ from each other.",
+)
+@click.option("--least", is_flag=True, help="The least similar first.")
+@_EXCLUDE
+@_DUPLICATES
 @click.option("--exact", is_flag=True, help="Compare with every vector.")
 @click.option("--invariant", is_flag=True, help="Average over rotations and mirrors.")
 @PIXEL_SCALE
 @HOME
+@FORMAT
 @JSON
 def search(
-    query: str,
-    k: int,
-    where: str | None,
-    exact: bool,
+    query: str | None,
+    like: tuple[str, ...],
+    unlike: tuple[str, ...],
+    pairs: tuple[tuple[str, str], ...],
+    strategy: Strategy,
+    table: Path | None,
+    radius_arcsec: float,
     invariant: bool,
     pixel_scale: float | None,
     home: Path | None,
+    output: Output,
     as_json: bool,
+    **chosen: Any,
 ) -> None:
-    """Neighbours of QUERY: a file of a cutout, the ID of a source, or a position."""
+    """Neighbours of QUERY: a file of a cutout, the ID of a source, or a position.
+
+    Instead of QUERY: --like, --unlike and --pair, or --batch.
+    """
+    examples = Examples(like, unlike, pairs, strategy)
+    given = [query is not None, bool(like or unlike or pairs), table is not None]
+    if sum(given) != 1:
+        msg = "give one of QUERY, of examples (--like, --unlike, --pair), or of --batch"
+        raise click.UsageError(msg)
     config = config_of(home)
     store = existing_store_of(config)
     searcher = Searcher(open_current(config, store), store)
-    options = Options(
-        k=k,
-        where=where,
-        exact=exact,
-        duplicate_radius_arcsec=config.duplicate_radius_arcsec,
-    )
-    path = Path(query)
-    if path.is_file():
-        encoder = encoder_of(config)
-        theirs = searcher.generation.manifest.encoder_id
-        if theirs != encoder.card.id:
-            raise EncoderMismatchError(encoder.card.id, theirs)
-        cutout = read_cutout(path, pixel_scale_arcsec=pixel_scale)
-        for note in cutout.notes:
-            errors.print(note, markup=False)
-        vector = encoder.embed([cutout], invariant=invariant or None)[0]
-        answer = searcher.similar_to_vector(vector, options)
+    manifest = searcher.generation.manifest
+    columns = store.generation(manifest.number).columns
+    options = _options(config, **chosen)
+    if table is not None:
+        rows = read_batch(table.read_bytes(), table.name)
+        many = similar_to_each(searcher, rows, options, radius_arcsec=radius_arcsec)
+        for result in many.results:
+            if result.error is not None:
+                errors.print(f"row {result.asked.row}: {result.error}", markup=False)
+        where_from = about(manifest, exact=many.exact)
+        show(batch_table(many.results, columns, where_from), output, as_json=as_json)
+        return
+    if query is None:
+        answer = searcher.similar_to_examples(examples, options)
+    elif Path(query).is_file():
+        answer = _of_file(
+            Path(query), config, searcher, options, pixel_scale, invariant=invariant
+        )
     elif (position := parse_position(query)) and not query.strip()[0].isalpha():
-        answer = searcher.similar_to_position(*position, 30.0, options)
+        answer = searcher.similar_to_position(*position, radius_arcsec, options)
     else:
         answer = searcher.similar_to_source(query, options)
-    if as_json:
-        click.echo(json.dumps(_plain(answer)))
-    else:
-        # A pipe has no width; a table that is cut to 80 columns helps nobody there.
-        width = None if sys.stdout.isatty() else 200
-        Console(width=width).print(_table(answer))
+    where_from = about(manifest, searched=answer.searched, exact=answer.exact)
+    title = answer.query.source_id if answer.query else None
+    found = neighbours_table(answer.neighbours, columns, where_from)
+    show(found, output, as_json=as_json, title=title)
+
+
+@click.command()
+@_K
+@_OFFSET
+@_WHERE
+@_REGION
+@click.option("--least", is_flag=True, help="The least isolated first.")
+@_EXCLUDE
+@_DUPLICATES
+@HOME
+@FORMAT
+@JSON
+def outliers(home: Path | None, output: Output, as_json: bool, **chosen: Any) -> None:
+    """List the sources that are like no others, the most isolated first."""
+    config = config_of(home)
+    store = existing_store_of(config)
+    searcher = Searcher(open_current(config, store), store)
+    manifest = searcher.generation.manifest
+    answer = find_outliers(searcher, _options(config, **chosen))
+    where_from = about(manifest, searched=answer.searched)
+    columns = store.generation(manifest.number).columns
+    show(outliers_table(answer.outliers, columns, where_from), output, as_json=as_json)
 
 
 @click.command()
@@ -104,39 +203,30 @@ def embed(
         click.echo(json.dumps(line))
 
 
-def _plain(answer: Answer) -> list[dict[str, object]]:
-    return [
-        {
-            "rank": n.rank,
-            "similarity": n.similarity,
-            "percentile": n.percentile,
-            "source_id": n.source.source_id,
-            "ra": n.source.ra,
-            "dec": n.source.dec,
-            **n.source.columns,
-        }
-        for n in answer.neighbours
-    ]
+def _options(config: Config, *, region: str | None, **chosen: Any) -> Options:
+    """Options of a search, as they were given."""
+    return Options(
+        duplicate_radius_arcsec=config.duplicate_radius_arcsec,
+        region=None if region is None else parse_region(region),
+        **chosen,
+    )
 
 
-def _table(answer: Answer) -> Table:
-    table = Table(title=answer.query.source_id if answer.query else None)
-    for heading in ("rank", "similarity", "percentile"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("source", no_wrap=True)
-    table.add_column("RA, Dec", no_wrap=True)
-    columns = list(answer.neighbours[0].source.columns) if answer.neighbours else []
-    for column in columns[:_SHOWN]:
-        table.add_column(column)
-    for n in answer.neighbours:
-        percentile = "" if n.percentile is None else f"{n.percentile:.3f}"
-        values = (n.source.columns.get(column) for column in columns[:_SHOWN])
-        table.add_row(
-            str(n.rank),
-            f"{n.similarity:.4f}",
-            percentile,
-            n.source.source_id,
-            f"{n.source.ra:.5f} {n.source.dec:+.5f}",
-            *("" if value is None else str(value) for value in values),
-        )
-    return table
+def _of_file(
+    path: Path,
+    config: Config,
+    searcher: Searcher,
+    options: Options,
+    pixel_scale: float | None,
+    *,
+    invariant: bool,
+) -> Answer:
+    encoder = encoder_of(config)
+    theirs = searcher.generation.manifest.encoder_id
+    if theirs != encoder.card.id:
+        raise EncoderMismatchError(encoder.card.id, theirs)
+    cutout = read_cutout(path, pixel_scale_arcsec=pixel_scale)
+    for note in cutout.notes:
+        errors.print(note, markup=False)
+    vector = encoder.embed([cutout], invariant=invariant or None)[0]
+    return searcher.similar_to_vector(vector, options)

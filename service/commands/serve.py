@@ -16,7 +16,13 @@ import uvicorn
 from twinjet.index.jobs.request import ReindexRequest
 from twinjet.service.app import create_app
 from twinjet.service.commands.following import index_catalogue
-from twinjet.service.commands.options import HOME, PIXEL_SCALE, config_of, errors
+from twinjet.service.commands.options import (
+    HOME,
+    PIXEL_SCALE,
+    config_of,
+    errors,
+    store_of,
+)
 from twinjet.service.config import Config
 from twinjet.service.workers import Workers
 
@@ -39,6 +45,7 @@ _PORT = click.option(
 def serve(home: Path | None, host: str | None, port: int | None) -> None:
     """Serve the index: the page at /, the API beside it, and a worker for jobs."""
     config = config_of(home, host=host, port=port)
+    store_of(config).close()  # what is wrong with it is one line here
     with _workers(config):
         _server(config).run()
 

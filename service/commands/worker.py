@@ -12,7 +12,13 @@ import torch
 
 from twinjet.index.jobs.worker import Worker
 from twinjet.model.encoder import Encoder, card_path, load_encoder
-from twinjet.service.commands.options import HOME, config_of, errors, store_of
+from twinjet.service.commands.options import (
+    HOME,
+    config_of,
+    engine_of,
+    errors,
+    store_of,
+)
 from twinjet.service.config import Config
 from twinjet.service.workers import Workers
 
@@ -81,6 +87,7 @@ def _work(config: Config, device: str, stop: threading.Event) -> None:
             encoder=encoder,
             device=device,
             grace_s=_GRACE_S,
+            engine=engine_of(config, store),
         ) as working,
     ):
         errors.print(f"worker {working.name} is ready")

@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 from twinjet.index.errors import UnknownEncoderError, UnknownGenerationError
 from twinjet.index.export import embeddings_parquet
 from twinjet.index.generation import Manifest, open_generation
+from twinjet.index.reindex import publish_again
 from twinjet.service.access import admin
 from twinjet.service.dependencies import RegionDep, ResourcesDep, region_only
 from twinjet.service.responses import PROBLEM_RESPONSES
@@ -103,9 +104,7 @@ def embeddings(
 def publish(
     number: Annotated[int, Path(ge=1, le=_MOST)], held: ResourcesDep
 ) -> GenerationReport:
-    generation = held.store.generation(number)
-    open_generation(held.config.files.generation(generation.folder))
-    held.store.publish(number)
+    publish_again(number, held.config.files, held.store, held.vector_engine)
     return one_generation(number, held)
 
 

@@ -3,27 +3,19 @@
 import asyncio
 import base64
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, File, Query, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Query, Request, Response, UploadFile
 
-from twinjet.index.search import Answer
-from twinjet.index.source import Source
 from twinjet.model.render import render_input
-from twinjet.service.dependencies import OptionsDep, ResourcesDep, RootDep, ServedDep
+from twinjet.service.answers import AskingDep
+from twinjet.service.content import form_only
+from twinjet.service.dependencies import OptionsDep, ResourcesDep
 from twinjet.service.inference import Embedded
-from twinjet.service.paging import next_page
-from twinjet.service.resources import Served
-from twinjet.service.responses import PROBLEM_RESPONSES
-from twinjet.service.schemas import (
-    EmbeddingOut,
-    GenerationOut,
-    Links,
-    NeighbourOut,
-    QueryOut,
-    SimilarOut,
-    SourceOut,
-)
+from twinjet.service.responses import PROBLEM_RESPONSES, TABLE_RESPONSES
+from twinjet.service.routes.examples import EXAMPLES_BODY
+from twinjet.service.schemas import EmbeddingOut, QueryOut, SimilarOut
+from twinjet.service.timings import note
 from twinjet.service.uploads import file_bytes
 
 router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES)
@@ -50,24 +42,28 @@ _Invariant = Annotated[
 ]
 
 
-@router.get("/similar/{source_id:path}", summary="Neighbours of a catalogued source")
+@router.get(
+    "/similar/{source_id:path}",
+    summary="Neighbours of a catalogued source",
+    response_model=SimilarOut,
+    responses=TABLE_RESPONSES,
+)
 def similar_to_source(
-    source_id: str,
-    request: Request,
-    served: ServedDep,
-    root: RootDep,
-    options: OptionsDep,
-) -> SimilarOut:
-    answer = served.searcher.similar_to_source(source_id, options)
-    query = QueryOut(kind="source", **_known(answer.query, served, root))
-    return _similar(request, served, root, answer, query)
+    source_id: str, asking: AskingDep, options: OptionsDep
+) -> Response:
+    answer = asking.served.searcher.similar_to_source(source_id, options)
+    query = QueryOut(kind="source", **asking.known_source(answer.query))
+    return asking.similar(answer, query)
 
 
-@router.get("/similar", summary="Neighbours of the source nearest to a position")
+@router.get(
+    "/similar",
+    summary="Neighbours of the source nearest to a position",
+    response_model=SimilarOut,
+    responses=TABLE_RESPONSES,
+)
 def similar_to_position(
-    request: Request,
-    served: ServedDep,
-    root: RootDep,
+    asking: AskingDep,
     options: OptionsDep,
     *,
     ra: Annotated[
@@ -79,32 +75,38 @@ def similar_to_position(
     radius_arcsec: Annotated[
         float, Query(ge=0, le=3600, allow_inf_nan=False, description="How far to look")
     ] = 30.0,
-) -> SimilarOut:
-    answer = served.searcher.similar_to_position(ra, dec, radius_arcsec, options)
+) -> Response:
+    searcher = asking.served.searcher
+    answer = searcher.similar_to_position(ra, dec, radius_arcsec, options)
     query = QueryOut(
         kind="position",
         ra=ra,
         dec=dec,
         radius_arcsec=radius_arcsec,
-        **_known(answer.query, served, root),
+        **asking.known_source(answer.query),
     )
-    return _similar(request, served, root, answer, query)
+    return asking.similar(answer, query)
 
 
-@router.post("/similar", summary="Neighbours of an uploaded cutout")
+@router.post(
+    "/similar",
+    summary="Neighbours of an uploaded cutout, or of examples as JSON",
+    dependencies=[Depends(form_only)],
+    response_model=SimilarOut,
+    responses=TABLE_RESPONSES,
+    openapi_extra={"requestBody": {"content": EXAMPLES_BODY}},
+)
 async def similar_to_upload(
-    request: Request,
     held: ResourcesDep,
-    served: ServedDep,
-    root: RootDep,
+    asking: AskingDep,
     options: OptionsDep,
     *,
     file: Annotated[UploadFile, File(description="FITS (also .gz, .fz), PNG or JPEG")],
     invariant: _Invariant = None,
     pixel_scale_arcsec: _Scale = None,
     hdu: _Hdu = None,
-) -> SimilarOut:
-    searcher = held.embedding_searcher(served)
+) -> Response:
+    searcher = held.embedding_searcher(asking.served)
     data = await file_bytes(file, held.config.max_upload_bytes)
     embedded = await held.inference.embed(
         data, pixel_scale_arcsec=pixel_scale_arcsec, hdu=hdu, invariant=invariant
@@ -112,6 +114,7 @@ async def similar_to_upload(
     answer = await asyncio.to_thread(
         searcher.similar_to_vector, embedded.vector, options
     )
+    note(asking.request, embedded.timings_ms)
     centre = embedded.cutout.centre()
     query = QueryOut(
         kind="upload",
@@ -123,12 +126,12 @@ async def similar_to_upload(
         peak_snr=_finite(embedded.prepared.peak_snr),
         preview_png=_data_url(render_input(embedded.prepared.image)),
     )
-    answer.timings_ms.update(embedded.timings_ms)
-    return _similar(request, served, root, answer, query)
+    return asking.similar(answer, query)
 
 
 @router.post("/embeddings", summary="The embedding of an uploaded cutout")
 async def embedding_of_upload(
+    request: Request,
     held: ResourcesDep,
     file: Annotated[UploadFile, File(description="FITS (also .gz, .fz), PNG or JPEG")],
     *,
@@ -140,6 +143,7 @@ async def embedding_of_upload(
     embedded = await held.inference.embed(
         data, pixel_scale_arcsec=pixel_scale_arcsec, hdu=hdu, invariant=invariant
     )
+    note(request, embedded.timings_ms)
     card = held.inference.encoder.card
     return EmbeddingOut(
         encoder=card.id,
@@ -147,50 +151,7 @@ async def embedding_of_upload(
         embedding=embedded.vector.tolist(),
         notes=_notes(embedded),
         peak_snr=_finite(embedded.prepared.peak_snr),
-        timings_ms=embedded.timings_ms,
     )
-
-
-def _similar(
-    request: Request,
-    served: Served,
-    root: str,
-    answer: Answer,
-    query: QueryOut,
-) -> SimilarOut:
-    return SimilarOut(
-        query=query,
-        generation=GenerationOut.of(served.manifest, exact=answer.exact),
-        neighbours=[
-            NeighbourOut.of(
-                neighbour,
-                root,
-                served.field_of(neighbour.source),
-                cutout=served.has_cutout(neighbour.source),
-            )
-            for neighbour in answer.neighbours
-        ],
-        next=_next_page(request, root, answer),
-        timings_ms={name: round(ms, 3) for name, ms in answer.timings_ms.items()},
-    )
-
-
-def _next_page(request: Request, root: str, answer: Answer) -> str | None:
-    """The same question, further down."""
-    if not answer.more or not answer.neighbours:
-        return None
-    return next_page(request, root, offset=str(answer.neighbours[-1].rank))
-
-
-def _known(source: Source | None, served: Served, root: str) -> dict[str, Any]:
-    """Members of the query for a catalogued source."""
-    if source is None:
-        return {}
-    return {
-        "source": SourceOut.of(source),
-        "links": Links.of(source, root, cutout=served.has_cutout(source)),
-        "field_arcsec": served.field_of(source),
-    }
 
 
 def _notes(embedded: Embedded) -> list[str]:

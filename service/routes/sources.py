@@ -5,17 +5,24 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 
 from twinjet.index.errors import InvalidQueryError
+from twinjet.index.options import check_cone
 from twinjet.index.resolve import resolve
-from twinjet.index.search import check_cone
 from twinjet.index.source import Source
 from twinjet.model.render import Stretch
-from twinjet.service.dependencies import ResourcesDep, RootDep, ServedDep
+from twinjet.service.dependencies import (
+    WHERE,
+    RegionDep,
+    ResourcesDep,
+    RootDep,
+    ServedDep,
+)
 from twinjet.service.paging import next_page
 from twinjet.service.resources import Served
 from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.schemas import (
     ColumnOut,
     GenerationOut,
+    IsolationOut,
     Links,
     OneSourceOut,
     SourceItem,
@@ -54,9 +61,8 @@ def list_sources(
         float | None,
         Query(ge=0, le=648_000, allow_inf_nan=False, description="Of the cone"),
     ] = None,
-    where: Annotated[
-        str | None, Query(max_length=2000, description="Filter on columns")
-    ] = None,
+    where: Annotated[str | None, Query(description=WHERE)] = None,
+    region: RegionDep,
     sort: Annotated[
         str | None,
         Query(max_length=100, description="Column; `-column` for descending"),
@@ -69,13 +75,16 @@ def list_sources(
     number = served.generation.number
     token = None
     if name is not None:
-        _only("name", {"ra": ra, "dec": dec, "where": where, "sort": sort})
+        _only(
+            "name",
+            {"ra": ra, "dec": dec, "where": where, "sort": sort, "region": region},
+        )
         items = [
             _item(served, root, m.source, match=m.kind, separation=m.separation_arcsec)
             for m in resolve(held.store, number, name, limit=limit)
         ]
     elif ra is not None or dec is not None:
-        _only("a cone", {"sort": sort, "after": after})
+        _only("a cone", {"sort": sort, "after": after, "region": region})
         if ra is None or dec is None or radius_arcsec is None:
             given = {"ra": ra, "dec": dec, "radius_arcsec": radius_arcsec}
             missing = next(part for part, value in given.items() if value is None)
@@ -91,7 +100,7 @@ def list_sources(
         ]
     else:
         sources, token = held.store.page(
-            number, where=where, after=after, limit=limit, sort=sort
+            number, where=where, region=region, after=after, limit=limit, sort=sort
         )
         items = [_item(served, root, source) for source in sources]
     return SourcesOut(
@@ -165,9 +174,12 @@ def cutout_png(
 def one_source(
     source_id: str, held: ResourcesDep, served: ServedDep, root: RootDep
 ) -> OneSourceOut:
-    source = _source(held, served, source_id)
+    row, source = held.store.row_of(served.generation.number, source_id)
     item = _item(served, root, source)
+    calibration = served.searcher.generation.calibration
+    isolation = None if calibration is None else calibration.isolation_of(row)
     return OneSourceOut(
+        isolation=None if isolation is None else IsolationOut.of(isolation),
         source=item.source,
         links=item.links,
         field_arcsec=item.field_arcsec,

@@ -1,8 +1,6 @@
 """Sources in SQL, the same on SQLite and PostgreSQL."""
 
 import threading
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,12 +12,12 @@ from hypothesis import strategies as st
 
 from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import (
-    FilterError,
     InvalidQueryError,
     StoreError,
     UnknownGenerationError,
     UnknownSourceError,
 )
+from twinjet.index.regions import Cone
 from twinjet.index.resolve import resolve
 from twinjet.index.schema import Base
 from twinjet.index.sky import (
@@ -302,67 +300,8 @@ def test_a_store_that_cannot_be_reached_says_so() -> None:
             upgrade(create_engine(url))
 
 
-FILTERS: dict[str, Callable[[Mapping[str, Any]], bool]] = {
-    "size > 30": lambda c: c["size"] > 30,
-    "size between 10 and 20": lambda c: 10 <= c["size"] <= 20,
-    "z < 0.5": lambda c: c["z"] is not None and c["z"] < 0.5,
-    "not z < 0.5": lambda c: c["z"] is not None and not c["z"] < 0.5,
-    "z is null": lambda c: c["z"] is None,
-    "z is not null and size <= 3.5": lambda c: c["z"] is not None and c["size"] <= 3.5,
-    "fr = 'O''Brien'": lambda c: c["fr"] == "O'Brien",
-    'fr = "FRI" or fr = "FRII"': lambda c: c["fr"] in {"FRI", "FRII"},
-    "fr like 'FR%'": lambda c: c["fr"].startswith("FR"),
-    "fr in ('FRI', 'x') and not (size > 9)": lambda c: (
-        c["fr"] == "FRI" and not c["size"] > 9
-    ),
-    "fr not in ('FRI')": lambda c: c["fr"] != "FRI",
-    "bent = true": lambda c: c["bent"] is True,
-    "bent != true": lambda c: c["bent"] is False,
-    "BENT IS NULL OR SIZE == 7.5": lambda c: c["bent"] is None or c["size"] == 7.5,
-    "fr = 'x''; drop table source; --'": lambda _: False,
-}
-
-
-@pytest.mark.parametrize("text", FILTERS)
-def test_a_filter_is_what_its_words_say(
-    filled: tuple[SourceStore, int], text: str
-) -> None:
-    store, number = filled
-    wanted = [row for row, s in enumerate(SKY) if FILTERS[text](s.columns)]
-    assert store.select_rows(number, where=text).tolist() == wanted
-    in_page, _ = store.page(number, where=text, limit=1000)
-    assert len(in_page) == len(wanted)
-
-
 def test_a_filter_and_a_region_go_together(filled: tuple[SourceStore, int]) -> None:
     store, number = filled
-    rows = store.select_rows(number, where="size > 30", region=(0, 0, 1))
+    rows = store.select_rows(number, where="size > 30", region=Cone(0, 0, 1))
     assert 0 < len(rows) < 100
     assert all(SKY[row].columns["size"] > 30 for row in rows)
-
-
-@pytest.mark.parametrize(
-    ("text", "position", "words"),
-    [
-        ("", 0, "empty"),
-        ("size >", 6, "too early"),
-        ("size > > 3", 7, "cannot be read"),
-        ("siz > 3", 0, "size"),
-        ("size > 'a'", 7, "number"),
-        ("fr > 3", 5, "text"),
-        ("bent > true", 5, "order"),
-        ("size like 'a'", 0, "text"),
-        ("size > 1e999", 7, "large"),
-        ("(" * 17 + "size>1" + ")" * 17, 16, "nests"),
-        ("size > 1 or " * 200 + "z > 1", 2000, "characters"),
-        (" or ".join(["size>1"] * 70), 0, "terms"),
-        ("size > 3; drop table source", 8, "cannot be read"),
-    ],
-)
-def test_a_filter_that_cannot_be_is_refused_where_it_went_wrong(
-    filled: tuple[SourceStore, int], text: str, position: int, words: str
-) -> None:
-    store, number = filled
-    with pytest.raises(FilterError, match=words) as caught:
-        store.select_rows(number, where=text)
-    assert caught.value.position == position

@@ -7,19 +7,27 @@ from itertools import chain, repeat
 
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
 from installations import Installation
 from skies import small_encoder
 
 from twinjet.index.errors import (
+    HomeMismatchError,
     IdempotencyError,
     JobConflictError,
     JobError,
     UnknownJobError,
 )
 from twinjet.index.generation import open_generation
+from twinjet.index.home import Home
+from twinjet.index.jobs.engine import system_url
 from twinjet.index.jobs.jobs import Job
+from twinjet.index.jobs.worker import Worker
 from twinjet.index.plan import Watcher
 from twinjet.index.reindex import check_build, embed_shard
+from twinjet.service.app import create_app
+from twinjet.service.cli import cli
+from twinjet.service.config import Config
 
 # The step of a shard, as the job calls it.
 STEP = "twinjet.index.jobs.steps.embed_shard"
@@ -374,3 +382,24 @@ def test_a_worker_with_another_encoder_makes_no_shards(
         monkeypatch.setattr(worker, "_encoder", lambda _name: next(loads))
         job = ended(installation, installation.jobs.submit(request))
     assert (job.state, "TWINJET_ENCODER" in str(job.error)) == ("failed", True)
+
+
+def test_a_worker_of_another_home_does_not_begin(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would find no plan, and remove generations that are served."""
+    request = installation.sky(6)
+    with installation.worker():
+        assert ended(installation, installation.jobs.submit(request)).report
+    url = system_url(installation.database_url, installation.home.path)
+    wrong = Home(installation.folder / "wrong")
+    with pytest.raises(HomeMismatchError, match="wrong has no home"):
+        Worker(wrong, installation.store, url, encoder=small_encoder)
+    config = Config(home=wrong.path, database_url=installation.database_url)
+    with pytest.raises(HomeMismatchError), TestClient(create_app(config)):
+        pass
+    monkeypatch.setenv("TWINJET_DATABASE_URL", installation.database_url)
+    for command in ("index", str(installation.folder / "sky")), ("generations",):
+        with pytest.raises(HomeMismatchError):
+            cli.main([*command, "--home", str(wrong.path)], standalone_mode=False)
+    assert list(wrong.path.iterdir()) == []

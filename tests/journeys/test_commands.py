@@ -91,7 +91,7 @@ def test_generations_are_listed_and_rolled_back(
         (("search", "nobody"), "nobody"),
         (("index", "/nonexistent"), "does not exist"),
         (("train", "/nonexistent", "--data", "/nonexistent"), "no catalogue.csv"),
-        (("search",), "Missing argument"),
+        (("search",), "give one of QUERY"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_line(

@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2 as httpx
@@ -46,12 +48,44 @@ def test_a_source_has_k_neighbours_in_order_and_is_not_among_them(
 
 
 def test_an_answer_names_what_it_came_from(client: TestClient) -> None:
-    answer = client.get("/similar/T100%2B003").json()
+    received = client.get("/similar/T100%2B003")
+    answer = received.json()
     assert answer["generation"]["sources"] == 40
     assert answer["generation"]["exact"] is True
     card = client.get(f"/encoders/{answer['generation']['encoder']}")
     assert card.json()["id"] == answer["generation"]["encoder"]
-    assert set(answer["timings_ms"]) >= {"search", "metadata"}
+    digest = client.get("/generations/1").json()["catalogue_digest"]
+    assert answer["generation"]["catalogue_digest"] == digest
+    assert received.headers["twinjet-generation"] == "1"
+    assert received.headers["twinjet-encoder"] == answer["generation"]["encoder"]
+    assert received.headers["twinjet-catalogue"] == digest
+    assert received.headers["twinjet-exact"] == "true"
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda client, _: client.get("/similar/T100%2B003"),
+        lambda client, _: client.post("/similar", json={"like": ["T100+003"]}),
+        lambda client, _: client.post("/similar/batch", json={"ids": ["T100+003"]}),
+        lambda client, sky: client.post(
+            "/similar", files={"file": (sky / "T003.fits").read_bytes()}
+        ),
+    ],
+)
+def test_parts_of_the_time_add_up_to_the_whole(
+    client: TestClient, sky: Path, ask: Callable[[TestClient, Path], httpx.Response]
+) -> None:
+    began = time.perf_counter()
+    answer = ask(client, sky)
+    elapsed = 1e3 * (time.perf_counter() - began)
+    header = answer.headers["server-timing"]
+    parts = dict(part.split(";dur=") for part in header.split(", "))
+    spent = {name: float(ms) for name, ms in parts.items()}
+    total = spent.pop("total")
+    assert {"lookup", "search", "metadata", "answer", "other"} <= set(spent)
+    assert sum(spent.values()) == pytest.approx(total, abs=1e-6)
+    assert 0 < total <= elapsed
 
 
 def test_a_plus_that_arrives_as_a_blank_is_the_same_name(client: TestClient) -> None:
@@ -76,6 +110,17 @@ def test_pages_join_to_one_ranking(client: TestClient) -> None:
         url = answer.json()["next"]
     assert pages[:12] == whole
     assert len(set(pages)) == len(pages)
+
+
+def test_pages_of_differing_neighbours_join(client: TestClient) -> None:
+    whole = ids(client.get("/similar/T100%2B003?k=39&diversity=0.6"))
+    assert whole[:10] != ids(client.get("/similar/T100%2B003?k=10"))
+    pages, url = [], "/similar/T100%2B003?k=7&diversity=0.6"
+    while url:
+        answer = client.get(url)
+        pages += ids(answer)
+        url = answer.json()["next"]
+    assert pages == whole
 
 
 def test_the_last_page_has_no_next(client: TestClient) -> None:
@@ -244,6 +289,9 @@ def test_a_table_is_no_image(client: TestClient) -> None:
         ("/T100%2B003?offset=9223372036854775808", "offset"),
         ("/T100%2B003?min_similarity=nan", "min_similarity"),
         ("/T100%2B003?duplicates=perhaps", "duplicates"),
+        ("/T100%2B003?order=worst", "order"),
+        ("/T100%2B003?diversity=1.1", "diversity"),
+        ("/T100%2B003?diversity=nan", "diversity"),
     ],
 )
 def test_a_parameter_out_of_bounds_is_named(
@@ -262,7 +310,17 @@ def test_an_unknown_source_is_a_404(client: TestClient, name: str) -> None:
 
 def test_a_bad_filter_tells_where_it_went_wrong(client: TestClient) -> None:
     answer = client.get("/similar/T100%2B003", params={"where": "redshift > > 3"})
-    assert assert_problem(answer, 422, "invalid-filter")["position"] == 11
+    body = assert_problem(answer, 422, "invalid-filter")
+    assert (body["position"], body["parameter"]) == (11, "where")
+    assert "a number" in body["expected"]
+    for path in ("/similar/T100%2B003", "/sources"):
+        answer = client.get(path, params={"where": "redshfit > 3"})
+        body = assert_problem(answer, 422, "invalid-filter")
+        assert body["nearest"] == ["redshift"]
+        assert {"ra", "tailed"} <= set(body["columns"])
+        answer = client.get(path, params={"where": "redshift > 1 or " * 2000})
+        body = assert_problem(answer, 422, "invalid-filter")
+        assert (body["limit"], body["actual"]) == (20_000, 32_000)
 
 
 def test_a_form_without_file_says_so(client: TestClient) -> None:

@@ -175,17 +175,18 @@ def test_every_error_of_ours_has_a_place_in_the_table() -> None:
     # What only commands meet is not answered over HTTP.
     offline = {
         *("EncoderError", "EncoderFileError", "DatasetError", "SimulationError"),
-        *("CatalogueError", "CatalogueFormatError", "CatalogueColumnError"),
         *("BuildInProgressError", "TooManyFailuresError", "StoreError", "CutoutError"),
         *(
             "SharedStoreError",
             "ScratchError",
+            "DiscoveryError",
             "ShardDamagedError",
             "CutoutsUnreadError",
             "VerificationError",
             "JobError",
             "JobFailedError",
             "JobCancelledError",
+            "HomeMismatchError",
         ),
     }
     for module in (model_errors, index_errors):

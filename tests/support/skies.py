@@ -14,6 +14,7 @@ from twinjet.index.folder import catalogue_of_folder
 from twinjet.index.home import Home
 from twinjet.index.reindex import Report, Workshop, build
 from twinjet.index.store import SourceStore
+from twinjet.index.vectors.engine import VectorEngine
 from twinjet.model.backbone import Backbone
 from twinjet.model.card import EncoderCard
 from twinjet.model.cutout import Cutout
@@ -113,18 +114,24 @@ class Quiet:
 
 
 def index_sky(
-    folder: Path, home: Path, encoder: Encoder, *, force: bool = False
+    folder: Path,
+    home: Path,
+    encoder: Encoder,
+    *,
+    force: bool = False,
+    database_url: str | None = None,
+    engine: VectorEngine | None = None,
 ) -> Report:
     """Build and publish a folder, as ``twinjet index`` does."""
     home.mkdir(parents=True, exist_ok=True)
     files = Home(home)
-    engine = create_engine(files.database_url)
-    upgrade(engine)
-    store = SourceStore(engine)
+    database = create_engine(database_url or files.database_url)
+    upgrade(database)
+    store = SourceStore(database)
     try:
         return build(
             catalogue_of_folder(folder),
-            Workshop(files, store, encoder, FolderProvider(folder)),
+            Workshop(files, store, encoder, FolderProvider(folder), engine=engine),
             watcher=Quiet(),
             force=force,
         )

@@ -58,7 +58,7 @@ export async function getJson(url, signal) {
     if (error.name === "AbortError") throw error;
     throw silence();
   }
-  return understood(response.status, await response.text());
+  return understood(response.status, await response.text(), response.headers.get("Server-Timing"));
 }
 
 /**
@@ -81,7 +81,7 @@ export function postFile(url, file, { onProgress, signal }) {
     request.onabort = () => reject(new DOMException("Aborted", "AbortError"));
     request.onload = () => {
       try {
-        resolve(understood(request.status, request.responseText));
+        resolve(understood(request.status, request.responseText, request.getResponseHeader("Server-Timing")));
       } catch (problem) {
         reject(problem);
       }
@@ -91,14 +91,14 @@ export function postFile(url, file, { onProgress, signal }) {
   });
 }
 
-function understood(status, text) {
+function understood(status, text, timing) {
   let body = null;
   try {
     body = JSON.parse(text);
   } catch {
     // Something between us and the service answered: judged by its status alone, below.
   }
-  if (status >= 200 && status < 300 && body !== null) return body;
+  if (status >= 200 && status < 300 && body !== null) return { ...body, tookMs: Number(/total;dur=([\d.]+)/.exec(timing)?.[1]) };
   throw new Problem({ title: `The service answered ${status}`, ...body, status });
 }
 

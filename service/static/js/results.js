@@ -93,8 +93,7 @@ function append(received) {
   byId("found").textContent = summary(received);
 }
 
-function summary({ generation, timings_ms: timings }) {
-  const spent = Object.values(timings ?? {}).filter(Number.isFinite).reduce((sum, ms) => sum + ms, 0);
+function summary({ generation, tookMs: spent }) {
   const among = generation?.sources ? ` of ${generation.sources.toLocaleString("en")} sources` : "";
   const how = generation?.exact === true ? ", every one compared exactly" : "";
   const time = spent > 0 ? `, in ${spent < 10 ? spent.toFixed(1) : Math.round(spent)} ms` : "";

@@ -1,0 +1,323 @@
+"""How long a search by ID takes, end to end, over a large index.
+
+    python benchmarks/by_id.py [--sources 100000] [--requests 2000] [--write]
+
+Makes a generation of synthetic embeddings of the shipped dimension, each twentieth
+source catalogued twice, some arcsec apart, serves it by ``twinjet serve`` and asks over
+loopback, one client, one question after the other, each for another source. Printed are
+the median and the 99th percentile of what the client sees, the medians of the parts in
+``Server-Timing``, and whether they add up; and whether any answer had an object twice.
+With --write the table is benchmarks/results/by-id.md.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import platform
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinjet.index.database import create_engine, upgrade
+from twinjet.index.generation import Manifest, write_generation
+from twinjet.index.home import Home
+from twinjet.index.sky import unit_vectors
+from twinjet.index.source import Column, Source
+from twinjet.index.store import SourceStore
+from twinjet.model.encoder import default_encoder
+
+RESULTS = Path(__file__).parent / "results"
+TWINJET = str(Path(sys.executable).with_name("twinjet"))
+
+COLUMNS = (
+    Column("angular_size_arcsec", "arcsec"),
+    Column("flux_mjy", "mJy"),
+    Column("redshift"),
+    Column("fr_class", kind="text"),
+)
+
+# Kinds of sources, about which embeddings scatter.
+_KINDS = 2000
+
+# Every so many-th source has a duplicate, this far away.
+_TWIN_EACH = 20
+_TWIN_ARCSEC = 4.0
+
+_WARM_UP = 50
+_BLOCK = 10_000
+
+
+@dataclass
+class Times:
+    """What was measured of one question, in ms."""
+
+    seen: list[float] = field(default_factory=list)
+    parts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    cpu_ms: float = 0.0
+    """Of the server for one answer, which a busy machine does not change much."""
+    worst_sum: float = 0.0
+    """Largest difference between the total and the sum of the other parts."""
+
+
+def main() -> None:
+    """Make, serve, ask, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sources", type=int, default=100_000)
+    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--home", type=Path, help="made here, or used if it is there")
+    parser.add_argument("--write", action="store_true")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        home = args.home or Path(scratch)
+        started = time.perf_counter()
+        if not (home / "generations").is_dir():
+            make(home, args.sources)
+        made_s = time.perf_counter() - started
+        ra, dec = positions(args.sources)
+        load = os.getloadavg()[0]
+        with serving(home) as (port, server):
+            rows = [
+                measure(port, server, question, args, unit_vectors(ra, dec))
+                for question in ("k=10", "k=100", "k=10&exact=true", "k=10&format=csv")
+            ]
+    text = report(args, rows, made_s, load)
+    print(text)
+    if args.write:
+        (RESULTS / "by-id.md").write_text(text + "\n", encoding="utf-8")
+
+
+def positions(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """All over the sky, in ICRS degrees; some twice, beside RA 0 and the poles too."""
+    rng = np.random.default_rng(7)
+    ra = rng.uniform(0, 360, count)
+    dec = np.degrees(np.arcsin(rng.uniform(-1, 1, count)))
+    twins = np.arange(_TWIN_EACH - 1, count, _TWIN_EACH)
+    dec[twins] = np.clip(dec[twins - 1] + _TWIN_ARCSEC / 3600, -90, 90)
+    ra[twins] = ra[twins - 1]
+    return ra, dec
+
+
+def make(home: Path, count: int) -> None:
+    """A published generation of synthetic embeddings."""
+    home.mkdir(parents=True, exist_ok=True)
+    files = Home(home)
+    engine = create_engine(files.database_url)
+    upgrade(engine)
+    store = SourceStore(engine)
+    card = default_encoder().card
+    number = store.begin_generation(
+        encoder_id=card.id,
+        catalogue_name="synthetic",
+        catalogue_digest="0" * 64,
+        columns=COLUMNS,
+    )
+    ra, dec = positions(count)
+    rng = np.random.default_rng(8)
+    for start in range(0, count, _BLOCK):
+        rows = range(start, min(start + _BLOCK, count))
+        values = rng.lognormal(size=(len(rows), 3)).round(3).tolist()
+        sources = [
+            Source(
+                name(row),
+                float(ra[row]),
+                float(dec[row]),
+                "synthetic",
+                None,
+                {
+                    "angular_size_arcsec": size,
+                    "flux_mjy": flux,
+                    "redshift": redshift,
+                    "fr_class": "FRI" if row % 3 else "FRII",
+                },
+            )
+            for row, (size, flux, redshift) in zip(rows, values, strict=True)
+        ]
+        store.add_sources(number, start, sources)
+    manifest = Manifest(
+        number=number,
+        encoder_id=card.id,
+        encoder_name=card.name,
+        catalogue_name="synthetic",
+        catalogue_digest="0" * 64,
+        cutouts=str(home),
+        count=count,
+        dimension=card.dimension,
+        recall_at_10=0.0,
+        failed=0,
+    )
+    blocks = embeddings(count, card.dimension, unit_vectors(ra, dec))
+    folder = "g000001"
+    write_generation(files.generations / folder, manifest, blocks)
+    store.publish_build(number, source_count=count, folder=folder)
+    store.close()
+
+
+def embeddings(
+    count: int, dimension: int, places: NDArray[np.float64]
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
+    """Blocks of unit vectors about some kinds, and positions; twins are alike."""
+    rng = np.random.default_rng(9)
+    kinds = rng.normal(size=(_KINDS, dimension)).astype(np.float32)
+    for start in range(0, count, _BLOCK):
+        stop = min(start + _BLOCK, count)
+        noise = rng.normal(size=(stop - start, dimension)).astype(np.float32)
+        vectors = kinds[rng.integers(_KINDS, size=stop - start)] + noise
+        twins = np.arange(_TWIN_EACH - 1, stop - start, _TWIN_EACH)
+        vectors[twins] = vectors[twins - 1] + 0.05 * noise[twins]
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        yield vectors, places[start:stop]
+
+
+def name(row: int) -> str:
+    """ID of a source."""
+    return f"S{row:07d}+00"
+
+
+@contextmanager
+def serving(home: Path) -> Iterator[tuple[int, int]]:
+    """Serve the home; gives port and process when it can answer."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = int(listener.getsockname()[1])
+    server = subprocess.Popen(
+        [TWINJET, "serve", "--home", str(home), "--port", str(port)],
+        env=os.environ | {"TWINJET_WORKERS": "0"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not ready(port):
+            if time.monotonic() > deadline or server.poll() is not None:
+                sys.exit("the server did not become ready within two minutes")
+            time.sleep(0.1)
+        yield port, server.pid
+    finally:
+        server.terminate()
+        server.wait(timeout=60)
+
+
+def ready(port: int) -> bool:
+    """Whether the server can answer."""
+    try:
+        client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        client.request("GET", "/readyz")
+        return client.getresponse().status == http.client.OK
+    except OSError:
+        return False
+
+
+def cpu_s(process: int) -> float:
+    """Seconds of processors that a process has had (Linux)."""
+    text = Path(f"/proc/{process}/stat").read_text(encoding="ascii")
+    user, system = text.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(
+    port: int,
+    server: int,
+    question: str,
+    args: argparse.Namespace,
+    places: NDArray[np.float64],
+) -> tuple[str, Times, int]:
+    """Ask again and again, each time about another source."""
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    rows = np.random.default_rng(10).permutation(args.sources)
+    times, twice = Times(), 0
+    began_cpu_s = 0.0
+    for number in range(_WARM_UP + args.requests):
+        if number == _WARM_UP:
+            began_cpu_s = cpu_s(server)
+        row = int(rows[number % len(rows)])
+        url = f"/similar/{quote(name(row), safe='')}?{question}"
+        started = time.perf_counter()
+        client.request("GET", url)
+        answer = client.getresponse()
+        body = answer.read()
+        elapsed = 1e3 * (time.perf_counter() - started)
+        if answer.status != http.client.OK:
+            sys.exit(f"{url}: {answer.status} {body[:500]!r}")
+        if "csv" not in question:
+            twice += same_object(body, places)
+        if number < _WARM_UP:
+            continue
+        times.seen.append(elapsed)
+        spent = timing(answer.headers["Server-Timing"])
+        total = spent["total"]
+        parts = sum(spent.values()) - total
+        times.worst_sum = max(times.worst_sum, abs(total - parts))
+        for part, ms in spent.items():
+            times.parts[part].append(ms)
+        times.parts["outside the server"].append(elapsed - total)
+    times.cpu_ms = 1e3 * (cpu_s(server) - began_cpu_s) / args.requests
+    return question, times, twice
+
+
+def timing(header: str) -> dict[str, float]:
+    """Parts in ms by name."""
+    pairs = (part.split(";dur=") for part in header.split(", "))
+    return {part: float(ms) for part, ms in pairs}
+
+
+def same_object(body: bytes, places: NDArray[np.float64]) -> int:
+    """Pairs of an answer, the query among it, that are closer than 10 arcsec."""
+    answer = json.loads(body)
+    ids = [one["source"]["source_id"] for one in answer["neighbours"]]
+    ids.append(answer["query"]["source"]["source_id"])
+    found = places[[int(one[1:8]) for one in ids]]
+    chords = np.linalg.norm(found[:, None] - found[None], axis=2)
+    near = chords < np.radians(10 / 3600)
+    return int((near.sum() - len(found)) // 2)
+
+
+def report(
+    args: argparse.Namespace,
+    rows: list[tuple[str, Times, int]],
+    made_s: float,
+    load: float,
+) -> str:
+    """The table."""
+    machine = platform.processor() or platform.machine()
+    head = (
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {machine}, load "
+        f"{load:.1f} before; {args.sources:,} synthetic sources, one of "
+        f"{_TWIN_EACH} catalogued twice, made in {made_s:.0f} s; one client over "
+        f"loopback, {args.requests:,} requests each. "
+        f"`python benchmarks/by_id.py {' '.join(sys.argv[1:])}`"
+    )
+    titles = (
+        *("question", "median ms", "p99 ms", "CPU ms", "its parts, medians in ms"),
+        *("parts and total differ by, ms", "objects twice"),
+    )
+    lines = [head, "", f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
+    for question, times, twice in rows:
+        parts = ", ".join(
+            f"{part} {statistics.median(spent):.2f}"
+            for part, spent in times.parts.items()
+        )
+        p99 = statistics.quantiles(times.seen, n=100)[-1]
+        checked = "not counted" if "csv" in question else str(twice)
+        lines.append(
+            f"| by ID, `{question}` | {statistics.median(times.seen):.2f} | {p99:.2f} "
+            f"| {times.cpu_ms:.2f} | {parts} | {times.worst_sum:.3f} | {checked} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,310 @@
+"""How far FAISS, pgvector and Milvus agree: the same vectors, the same queries.
+
+    python benchmarks/engines.py ../shared/data
+
+The vectors are embeddings of MiraBest by the shipped encoder and mixtures of each with
+its neighbours, so many as are asked for. The servers are started here, on free ports,
+from the packages that the tests use. With --write the tables are
+benchmarks/results/engines.md and the raw figures engines.json beside it.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twinjet.index.database import create_engine
+from twinjet.index.vectors.engine import VectorEngine
+from twinjet.index.vectors.faiss_index import FaissIndex, build_index
+from twinjet.index.vectors.milvus import MilvusEngine
+from twinjet.index.vectors.pgvector import PgvectorEngine
+from twinjet.index.vectors.port import Rows, VectorIndex, Vectors
+
+ROOT = Path(__file__).parents[1]
+RESULTS = Path(__file__).parent / "results"
+TWINJET = str(Path(sys.executable).with_name("twinjet"))
+TRUTH = "exact"
+
+# Part of the rows that a filter leaves; of the first few enough to be compared all.
+FILTERS = {"all": 1.0, "half": 0.5, "a hundredth": 0.01, "exact": 1.0}
+DEPTHS = (10, 100)
+
+
+@dataclass
+class Run:
+    """What one engine answered."""
+
+    engine: str
+    load_s: float
+    p50_ms: dict[str, float]
+    p99_ms: dict[str, float]
+    rows: dict[str, list[list[int]]]
+    similarities: dict[str, list[list[float]]]
+
+
+def main() -> None:
+    """Measure, print, and write where asked."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder of the catalogues")
+    parser.add_argument("--count", type=int, default=50_000, help="vectors")
+    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--embeddings", type=Path, help="of MiraBest, .npy, kept")
+    parser.add_argument("--write", action="store_true")
+    args = parser.parse_args()
+    vectors = mixtures(real(args), args.count)
+    rng = np.random.default_rng(1)
+    queries = np.sort(rng.choice(args.count, args.queries, replace=False))
+    filters: dict[str, Rows | None] = {
+        name: None if part == 1 else np.flatnonzero(rng.random(args.count) < part)
+        for name, part in FILTERS.items()
+    }
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        runs = [
+            asked(name, took, index, vectors[queries], filters)
+            for name, took, index in engines(scratch, vectors, stack)
+        ]
+    text = report(args, vectors, runs)
+    print(text)
+    if args.write:
+        (RESULTS / "engines.md").write_text(text + "\n", encoding="utf-8")
+        raw = [
+            {k: v for k, v in asdict(run).items() if k in {"engine", "load_s"}}
+            | {"p50_ms": run.p50_ms, "p99_ms": run.p99_ms}
+            | {"agrees_with_exact": agreement(run, runs[0])}
+            for run in runs
+        ]
+        (RESULTS / "engines.json").write_text(json.dumps(raw, indent=1) + "\n")
+
+
+def real(args: argparse.Namespace) -> Vectors:
+    """Those that are kept, or new ones."""
+    if args.embeddings is None:
+        return embeddings(args.data / "mirabest" / "fits")
+    if not args.embeddings.exists():
+        np.save(args.embeddings, embeddings(args.data / "mirabest" / "fits"))
+    kept: Vectors = np.load(args.embeddings)
+    return kept
+
+
+def embeddings(folder: Path) -> Vectors:
+    """Of every cutout of a folder, by the shipped encoder."""
+    files = sorted(str(path) for path in folder.rglob("*.fits*"))
+    done = subprocess.run(
+        [TWINJET, "embed", *files], check=True, capture_output=True, text=True
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return np.array([line["embedding"] for line in lines], np.float32)
+
+
+def mixtures(real: Vectors, count: int) -> Vectors:
+    """So many unit vectors where the real ones are: they first, then mixtures."""
+    rng = np.random.default_rng(0)
+    near = np.argsort(-(real @ real.T), axis=1)[:, :8]
+    made = []
+    for start in range(0, count, 10_000):
+        size = min(10_000, count - start)
+        rows = near[rng.integers(len(real), size=size)]
+        weights = rng.dirichlet(np.ones(rows.shape[1]), size=size)
+        mixed = np.einsum("nk,nkd->nd", weights, real[rows])
+        made.append(mixed + 0.01 * rng.normal(size=mixed.shape))
+    vectors = np.concatenate(made)
+    vectors[: len(real)] = real[:count]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors.astype(np.float32)
+
+
+def engines(
+    scratch: Path, vectors: Vectors, stack: ExitStack
+) -> Iterator[tuple[str, float, VectorIndex]]:
+    """Name, seconds that it took to load, index; the first one is the truth."""
+    np.save(scratch / "vectors.npy", vectors)
+    mapped = np.load(scratch / "vectors.npy", mmap_mode="r")
+    started = time.perf_counter()
+    build_index(mapped, scratch / "index.faiss")
+    took = time.perf_counter() - started
+    for name in (TRUTH, "FAISS"):
+        yield name, took, FaissIndex(scratch / "index.faiss", mapped)
+    for start in (pgvector, milvus):
+        with start(scratch) as (name, engine):
+            started = time.perf_counter()
+            engine.load("g000001_x", mapped)
+            took = time.perf_counter() - started
+            index = engine.open("g000001_x", len(mapped), mapped)
+            assert index is not None
+            yield name, took, index
+    stack.pop_all().close()
+
+
+@contextmanager
+def pgvector(_: Path) -> Iterator[tuple[str, VectorEngine]]:
+    """A PostgreSQL of its own."""
+    servers = _servers()
+    with servers.running_postgres(servers.pgvector_initdb()) as server:
+        database = create_engine(server.url)
+        try:
+            yield "pgvector", PgvectorEngine(database)
+        finally:
+            database.dispose()
+
+
+@contextmanager
+def milvus(scratch: Path) -> Iterator[tuple[str, VectorEngine]]:
+    """A Milvus server of its own."""
+    with _servers().running_milvus(scratch / "milvus") as server:
+        yield "Milvus", MilvusEngine(server.uri)
+
+
+def _servers() -> Any:
+    """Those of the tests."""
+    sys.path.append(str(ROOT / "tests" / "support"))
+    import servers  # noqa: PLC0415 - it is on the path from here on
+
+    return servers
+
+
+def asked(
+    name: str,
+    took: float,
+    index: VectorIndex,
+    queries: Vectors,
+    filters: dict[str, Rows | None],
+) -> Run:
+    """Every query, under every filter, at both depths."""
+    run = Run(name, took, {}, {}, {}, {})
+    for (label, among), depth in itertools.product(filters.items(), DEPTHS):
+        key = f"{label}, {depth}"
+        exact = name == TRUTH or label == "exact"
+        search = partial(index.search, k=depth, among=among, exact=exact)
+        search(queries[0])
+        times, rows, similarities = [], [], []
+        for query in queries:
+            started = time.perf_counter()
+            best, found = search(query)
+            times.append(1e3 * (time.perf_counter() - started))
+            rows.append(found.tolist())
+            similarities.append(best.tolist())
+        run.rows[key], run.similarities[key] = rows, similarities
+        run.p50_ms[key] = float(np.percentile(times, 50))
+        run.p99_ms[key] = float(np.percentile(times, 99))
+    print(f"{name}: done", file=sys.stderr)
+    return run
+
+
+def agreement(one: Run, other: Run) -> dict[str, tuple[float, float]]:
+    """Fraction of neighbours shared, and largest difference of similarity of these."""
+    found = {}
+    for key, answers in one.rows.items():
+        shared = total = 0
+        worst = 0.0
+        for number, rows in enumerate(answers):
+            mine = dict(zip(rows, one.similarities[key][number], strict=True))
+            theirs = dict(
+                zip(
+                    other.rows[key][number],
+                    other.similarities[key][number],
+                    strict=True,
+                )
+            )
+            both = mine.keys() & theirs.keys()
+            shared += len(both)
+            total += len(rows)
+            worst = max([worst, *(abs(mine[row] - theirs[row]) for row in both)])
+        found[key] = (shared / total, worst)
+    return found
+
+
+def report(
+    args: argparse.Namespace, vectors: NDArray[np.float32], runs: list[Run]
+) -> str:
+    """The tables."""
+    truth, rest = runs[0], runs[1:]
+    worst = max(
+        difference
+        for one, other in itertools.combinations(runs, 2)
+        for _, difference in agreement(one, other).values()
+    )
+    least = {
+        depth: min(agreement(run, truth)[f"all, {depth}"][0] for run in rest)
+        for depth in DEPTHS
+    }
+    keys = list(truth.rows)
+    headline = (
+        f"Of the ten nearest by exact comparison every engine finds {least[10]:.1%} or "
+        f"more, of the hundred {least[100]:.1%}; similarities of the same source "
+        f"differ by {worst:.1g} at most."
+    )
+    how = (
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {len(vectors):,} "
+        f"vectors of {vectors.shape[1]} numbers (MiraBest and mixtures of neighbours), "
+        f"{args.queries} queries, one at a time: `python benchmarks/engines.py "
+        f"../shared/data --count {args.count} --queries {args.queries}`. A column is "
+        "what a filter leaves of the rows and how many neighbours are asked for; a "
+        "hundredth is compared row by row in every engine, `exact` is `exact=true`."
+    )
+    times = (
+        "Milliseconds, p50 / p99, and seconds to build or load (the first line is a "
+        "comparison with every row):"
+    )
+    lines = [
+        *("# The same questions to every engine", "", headline, "", how, ""),
+        *("Fraction shared with the exact answer:", ""),
+        _row(["engine", *keys]),
+        _row(["---"] * (1 + len(keys))),
+        *(
+            _row([run.engine, *(f"{agreement(run, truth)[k][0]:.4f}" for k in keys)])
+            for run in rest
+        ),
+        *("", "With one another, all rows:", ""),
+        _row(["engines", "top 10", "top 100", "largest difference of similarity"]),
+        _row(["---"] * 4),
+    ]
+    for one, other in itertools.combinations(rest, 2):
+        both = agreement(one, other)
+        lines.append(
+            _row(
+                [
+                    f"{one.engine} and {other.engine}",
+                    *(f"{both[f'all, {depth}'][0]:.4f}" for depth in DEPTHS),
+                    f"{max(difference for _, difference in both.values()):.1g}",
+                ]
+            )
+        )
+    lines += [
+        *("", times, ""),
+        _row(["engine", "load s", *keys]),
+        _row(["---"] * (2 + len(keys))),
+        *(
+            _row(
+                [
+                    run.engine,
+                    "" if run is truth else f"{run.load_s:.1f}",
+                    *(f"{run.p50_ms[k]:.1f} / {run.p99_ms[k]:.1f}" for k in keys),
+                ]
+            )
+            for run in runs
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Contenders in servers, by Twinjet's adapters; the tests' servers, started here."""
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from machine import descendants
+from workload import F32, I64
+
+from twinjet.index.database import create_engine
+from twinjet.index.vectors.engine import VectorEngine
+from twinjet.index.vectors.milvus import MilvusEngine
+from twinjet.index.vectors.pgvector import PgvectorEngine
+from twinjet.index.vectors.port import VectorIndex
+
+_SUPPORT = Path(__file__).parents[2] / "tests" / "support"
+_NAME = "g000001_bench"
+
+
+class Server:
+    """A server that this process has started."""
+
+    settings = ("",)
+
+    def __init__(self) -> None:
+        self.pids: list[int] = []
+        self.kept = ExitStack()
+
+    def start(self, folder: Path, servers: Any) -> VectorEngine:
+        """Start it; `pids` are its processes."""
+        raise NotImplementedError
+
+    def build(self, vectors: F32, folder: Path) -> None:
+        """Load it, as a build does."""
+        sys.path.append(str(_SUPPORT))
+        import servers  # noqa: PLC0415 - it is on the path from here on
+
+        engine = self.start(folder, servers)
+        engine.load(_NAME, vectors)
+        index = engine.open(_NAME, len(vectors), vectors)
+        assert index is not None
+        self.index: VectorIndex = index
+
+    def searcher(self, setting: str, rows: I64 | None, k: int) -> Callable[[F32], I64]:  # noqa: ARG002
+        """By the port."""
+        return lambda q: self.index.search(q, k, among=rows)[1]
+
+    def close(self) -> None:
+        """Stop it."""
+        self.kept.close()
+
+
+class Pgvector(Server):
+    """PostgreSQL with pgvector: HNSW in half precision."""
+
+    def start(self, folder: Path, servers: Any) -> VectorEngine:  # noqa: ARG002
+        """On a free port."""
+        server = self.kept.enter_context(
+            servers.running_postgres(servers.pgvector_initdb())
+        )
+        database = create_engine(server.url)
+        self.kept.callback(database.dispose)
+        with database.connect() as connection:
+            found = connection.exec_driver_sql(
+                "SELECT pg_backend_pid(), current_setting('data_directory')"
+            ).one()
+        lines = (Path(found[1]) / "postmaster.pid").read_text().splitlines()
+        self.pids = descendants(int(lines[0]))
+        return PgvectorEngine(database)
+
+
+class Milvus(Server):
+    """Milvus standalone: IVF_FLAT."""
+
+    def start(self, folder: Path, servers: Any) -> VectorEngine:
+        """On a free port."""
+        server = self.kept.enter_context(servers.running_milvus(folder / "milvus"))
+        self.pids = [server.pid]
+        return MilvusEngine(server.uri, timeout_s=120)

@@ -1,0 +1,343 @@
+"""Named lists of known sources: what a search is not to find again, or starts from."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from numpy.typing import NDArray
+from sqlalchemy.orm import Session
+
+from twinjet.index.catalogue import (
+    MAX_ID_LENGTH,
+    angle_of,
+    is_empty,
+    places_of,
+    text_of,
+)
+from twinjet.index.errors import (
+    CatalogueColumnError,
+    CatalogueFormatError,
+    InvalidQueryError,
+    KnownListError,
+    SessionConflictError,
+    SessionLimitError,
+    UnknownListError,
+)
+from twinjet.index.names import source_key
+from twinjet.index.schema import (
+    DiscoveryExclusionRow,
+    SourceListEntryRow,
+    SourceListRow,
+    SourceRow,
+)
+from twinjet.index.sky import unit_vectors
+from twinjet.index.table_upload import read_uploaded
+from twinjet.index.vectors.port import Rows
+
+MAX_ENTRIES = 200_000
+MAX_LISTS = 1000
+MAX_RADIUS_ARCSEC = 3600.0
+
+# What a path of HTTP and a shell take without quoting.
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+
+_BLOCK = 1000
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A known source: an ID, an ICRS position in degrees, or both."""
+
+    source_id: str | None
+    ra: float | None
+    dec: float | None
+
+
+@dataclass(frozen=True)
+class KnownList:
+    """A named list."""
+
+    name: str
+    radius_arcsec: float
+    """Sources within this of a position of the list are on it."""
+    entries: int
+    digest: str
+    """SHA-256 of its entries and its radius."""
+    updated_at: datetime
+
+
+def read_entries(file_name: str, data: bytes) -> list[Entry]:
+    """Known sources of a CSV, VOTable, FITS table or Parquet.
+
+    Its columns are found under their usual names: an ID, ``ra`` and ``dec``, or all
+    three.
+
+    Parameters
+    ----------
+    file_name
+        For the messages.
+    data
+        What the file holds.
+
+    Raises
+    ------
+    KnownListError
+        It is no table, has neither IDs nor positions, or a row that has neither or a
+        position that is not on the sky; or it has no row or more than `MAX_ENTRIES`.
+
+    Examples
+    --------
+    >>> read_entries("a.csv", b"name,ra,dec" + bytes([10]) + b"J1,10.5,-3")
+    [Entry(source_id='J1', ra=10.5, dec=-3.0)]
+    """
+    try:
+        return list(_entries(Path(file_name), data))
+    except (CatalogueFormatError, CatalogueColumnError) as exc:
+        msg = str(exc).replace("the catalogue ", "the list ")
+        raise KnownListError(msg, parameter="file", actual=exc.actual) from exc
+
+
+class ListStore:
+    """Lists in SQL.
+
+    Parameters
+    ----------
+    engine
+        From `twinjet.index.database.create_engine`, migrated.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        self._writer = engine.execution_options(twinjet_write=True)
+
+    def put(
+        self, name: str, entries: Sequence[Entry], *, radius_arcsec: float
+    ) -> KnownList:
+        """Keep a list; one of the same name is replaced as a whole.
+
+        Raises
+        ------
+        InvalidQueryError
+            The name or the radius cannot be one.
+        SessionLimitError
+            There are too many lists.
+        """
+        if not re.fullmatch(_NAME, name):
+            msg = "a list is named by 1 to 100 letters, digits and . _ -, a letter or "
+            msg += f"digit first; not {name[:120]!r}"
+            raise InvalidQueryError(msg, parameter="name", actual=name[:120])
+        if not 0 <= radius_arcsec <= MAX_RADIUS_ARCSEC:
+            msg = f"radius_arcsec must be 0 to {MAX_RADIUS_ARCSEC:g} arcsec; it was "
+            msg += f"{radius_arcsec}"
+            raise InvalidQueryError(
+                msg,
+                parameter="radius_arcsec",
+                limit=MAX_RADIUS_ARCSEC,
+                actual=str(radius_arcsec),
+            )
+        with Session(self._writer) as sql, sql.begin():
+            row = sql.scalars(
+                sa.select(SourceListRow)
+                .where(SourceListRow.name == name)
+                .with_for_update()
+            ).first()
+            if row is None:
+                count = sql.scalar(
+                    sa.select(sa.func.count()).select_from(SourceListRow)
+                )
+                if (count or 0) >= MAX_LISTS:
+                    msg = f"there are {MAX_LISTS} lists already; delete some"
+                    raise SessionLimitError(msg, limit=MAX_LISTS, actual=MAX_LISTS + 1)
+                row = SourceListRow(name=name)
+                sql.add(row)
+            row.radius_arcsec, row.entries = radius_arcsec, len(entries)
+            row.digest = _digest(entries, radius_arcsec)
+            row.updated_at = datetime.now(UTC)
+            sql.flush()
+            sql.execute(
+                sa.delete(SourceListEntryRow).where(
+                    SourceListEntryRow.list_name == name
+                )
+            )
+            for start in range(0, len(entries), _BLOCK):
+                block = enumerate(entries[start : start + _BLOCK], start)
+                sql.execute(
+                    sa.insert(SourceListEntryRow),
+                    [_row(name, number, entry) for number, entry in block],
+                )
+            return _list(row)
+
+    def get(self, name: str) -> KnownList:
+        """One list.
+
+        Raises
+        ------
+        UnknownListError
+            There is none of this name.
+        """
+        with Session(self._engine) as sql:
+            row = sql.get(SourceListRow, name.replace("\0", "?"))
+            if row is None:
+                raise _unknown(name)
+            return _list(row)
+
+    def lists(self) -> list[KnownList]:
+        """All lists by name."""
+        with Session(self._engine) as sql:
+            found = [_list(row) for row in sql.scalars(sa.select(SourceListRow))]
+        return sorted(found, key=lambda one: one.name)
+
+    def delete(self, name: str) -> None:
+        """Forget a list.
+
+        Raises
+        ------
+        UnknownListError
+            There is none of this name.
+        SessionConflictError
+            Sessions leave its sources out.
+        """
+        with Session(self._writer) as sql, sql.begin():
+            row = sql.scalars(
+                sa.select(SourceListRow)
+                .where(SourceListRow.name == name.replace("\0", "?"))
+                .with_for_update()
+            ).first()
+            if row is None:
+                raise _unknown(name)
+            users = sql.scalar(
+                sa.select(sa.func.count())
+                .select_from(DiscoveryExclusionRow)
+                .where(DiscoveryExclusionRow.list_name == name)
+            )
+            if users:
+                msg = f"{users} sessions leave out the sources of {name!r}; it stays"
+                raise SessionConflictError(msg, parameter="name", actual=users)
+            sql.delete(row)
+
+    def rows_of(self, name: str, generation: int) -> Rows:
+        """Rows of a generation that a list names, in any spelling; ascending."""
+        query = (
+            sa.select(SourceRow.row)
+            .join(
+                SourceListEntryRow,
+                SourceListEntryRow.source_key == SourceRow.source_key,
+            )
+            .where(
+                SourceRow.generation == generation,
+                SourceListEntryRow.list_name == name,
+            )
+        )
+        with self._engine.connect() as connection:
+            rows = np.array(connection.scalars(query).all(), dtype=np.int64)
+        return np.unique(rows)
+
+    def places_of(self, name: str) -> NDArray[np.float64]:
+        """Positions of a list as unit vectors, shape (m, 3)."""
+        query = sa.select(SourceListEntryRow.ra, SourceListEntryRow.dec).where(
+            SourceListEntryRow.list_name == name, SourceListEntryRow.ra.is_not(None)
+        )
+        with self._engine.connect() as connection:
+            found = np.array(
+                [tuple(row) for row in connection.execute(query)], dtype=np.float64
+            ).reshape(-1, 2)
+        return unit_vectors(found[:, 0], found[:, 1])
+
+
+def _entries(path: Path, data: bytes) -> Iterator[Entry]:
+    table = read_uploaded(path.name, data)
+    names = [field.name for field in table.fields]
+    places = places_of(table.fields, {}, path, ())
+    id_place = places.get("source_id")
+    has_position = "ra" in places and "dec" in places
+    if id_place is None and not has_position:
+        shown = ", ".join(names)[:200]
+        msg = f"a list has a column of IDs, or ra and dec; it has: {shown}"
+        raise KnownListError(msg, parameter="file", actual=shown)
+    units = {
+        word: table.fields[places[word]].unit for word in ("ra", "dec") if has_position
+    }
+    count = 0
+    for line, values in table.rows:
+        count += 1
+        if count > MAX_ENTRIES:
+            msg = f"more than {MAX_ENTRIES} sources in a list"
+            raise KnownListError(msg, parameter="file", limit=MAX_ENTRIES)
+        try:
+            yield _entry(values, names, id_place, places, units)
+        except ValueError as exc:
+            msg = f"line {line} of the list: {exc}"
+            raise KnownListError(msg, parameter="file", actual=line) from exc
+    if count == 0:
+        msg = "the list has no rows"
+        raise KnownListError(msg, parameter="file", actual=0)
+
+
+def _entry(
+    values: Sequence[Any],
+    names: Sequence[str],
+    id_place: int | None,
+    places: dict[str, int],
+    units: dict[str, str | None],
+) -> Entry:
+    if len(values) != len(names):
+        msg = f"{len(values)} values where there are {len(names)} columns"
+        raise ValueError(msg)
+    source_id = text_of(values, id_place)
+    if source_id is not None and len(source_id) > MAX_ID_LENGTH:
+        msg = f"its ID has {len(source_id)} characters; at most {MAX_ID_LENGTH}"
+        raise ValueError(msg)
+    if source_id is not None and not source_id.isprintable():
+        msg = f"its ID {source_id!r} has control characters"
+        raise ValueError(msg)
+    # Many lists have no position of some of their sources.
+    texts = [text_of(values, places[word]) or "" for word in units]
+    if not units or any(is_empty(text) for text in texts):
+        if source_id is None:
+            msg = "it has neither an ID nor a position"
+            raise ValueError(msg)
+        return Entry(source_id, None, None)
+    ra, dec = (angle_of(values[places[word]], word, units[word]) for word in units)
+    return Entry(source_id, ra, dec)
+
+
+def _row(name: str, number: int, entry: Entry) -> dict[str, Any]:
+    key = None if entry.source_id is None else source_key(entry.source_id)
+    return {
+        "list_name": name,
+        "number": number,
+        "source_id": entry.source_id,
+        "source_key": key,
+        "ra": entry.ra,
+        "dec": entry.dec,
+    }
+
+
+def _digest(entries: Sequence[Entry], radius_arcsec: float) -> str:
+    whole = sha256(repr(radius_arcsec).encode())
+    for entry in entries:
+        line = f"\n{entry.source_id}\t{entry.ra}\t{entry.dec}"
+        whole.update(line.encode("utf-8", "surrogatepass"))
+    return whole.hexdigest()
+
+
+def _unknown(name: str) -> UnknownListError:
+    msg = f"no list {name[:100]!r} of known sources; `GET /lists` has all"
+    return UnknownListError(msg, parameter="name", actual=name[:100])
+
+
+def _list(row: SourceListRow) -> KnownList:
+    moment = row.updated_at
+    return KnownList(
+        name=row.name,
+        radius_arcsec=row.radius_arcsec,
+        entries=row.entries,
+        digest=row.digest,
+        updated_at=moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment,
+    )

@@ -1,0 +1,89 @@
+"""A database belongs to one home: what it says about files is true of no other.
+
+Both have the same identity: a row of the database, and a file of the home or, where
+machines have homes of their own, of the store that they share.
+"""
+
+import uuid
+
+import sqlalchemy as sa
+
+from twinjet.index.durable import half_done, publish_file
+from twinjet.index.errors import HomeMismatchError, StoreError
+from twinjet.index.home import Home
+from twinjet.index.schema import InstallationRow
+from twinjet.index.sharing import SharedStore
+
+_FILE = "home.id"
+
+# The one row of the table, and any number for the lock of PostgreSQL.
+_ROW = 1
+_LOCK = 0x7714_1E8
+
+
+def join(home: Home, engine: sa.Engine) -> None:
+    """Make sure that a home and a database are of one installation.
+
+    A database that is of no home yet becomes this one's.
+
+    Raises
+    ------
+    HomeMismatchError
+        The database is of another home.
+    StoreError
+        The home cannot be read or written.
+    """
+    with engine.execution_options(twinjet_write=True).begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        wanted = connection.scalar(sa.select(InstallationRow.home_id))
+        try:
+            found = _read(home)
+            if wanted is None:
+                # The file first: with a row alone no home would be the right one.
+                name = found or _write(home)
+                row = {"id": _ROW, "home_id": name}
+                connection.execute(sa.insert(InstallationRow), row)
+                return
+        except (OSError, ValueError) as exc:
+            msg = f"the home {home.path} cannot be used: {exc}"
+            raise StoreError(msg, actual=str(home.path)) from exc
+    if found != wanted:
+        place = home.shared or str(home.path)
+        msg = (
+            f"the database is of home {wanted}, {place} "
+            f"{'has no home.id' if found is None else f'is home {found}'}: set "
+            "TWINJET_HOME (and TWINJET_SHARED_STORE) to the folder that the other "
+            "workers and servers of this database have, or TWINJET_DATABASE_URL to a "
+            "database of its own"
+        )
+        raise HomeMismatchError(msg, limit=wanted, actual=found)
+
+
+def _read(home: Home) -> str | None:
+    """Identity of a home; that of the store, where machines share one."""
+    path = home.path / _FILE
+    here = path.read_text(encoding="ascii").strip() if path.exists() else None
+    if home.shared is None:
+        return here
+    copy = SharedStore(home.shared, home.path).read(path)
+    if copy is None and here is not None:  # a home that is shared from now on
+        home.share(path)
+        return here
+    there = None if copy is None else copy.decode("ascii").strip()
+    if here is not None and here != there:
+        msg = f"{home.path} is home {here}, and {home.shared} is of home {there}"
+        raise HomeMismatchError(msg, limit=there, actual=here)
+    return there
+
+
+def _write(home: Home) -> str:
+    """Give a home its identity."""
+    name = uuid.uuid4().hex
+    path = home.path / _FILE
+    home.path.mkdir(parents=True, exist_ok=True)
+    written = half_done(path)
+    written.write_text(f"{name}\n", encoding="ascii")
+    publish_file(written, path)
+    home.share(path)
+    return name

@@ -1,0 +1,30 @@
+"""Neighbours of several examples: the JSON side of ``POST /similar``."""
+
+from fastapi import APIRouter, Response
+
+from twinjet.service.answers import AskingDep
+from twinjet.service.content import JSON, JsonRoute
+from twinjet.service.dependencies import OptionsDep
+from twinjet.service.responses import PROBLEM_RESPONSES
+from twinjet.service.schemas import QueryOut, SimilarOut
+from twinjet.service.schemas_examples import ExamplesIn, ExamplesOut
+
+# The same path takes uploads and is described there, once for both.
+router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES, route_class=JsonRoute)
+
+EXAMPLES_BODY = {JSON: {"schema": ExamplesIn.model_json_schema()}}
+
+
+@router.post(
+    "/similar",
+    summary="Neighbours of examples",
+    response_model=SimilarOut,
+    include_in_schema=False,
+)
+def similar_to_examples(
+    asking: AskingDep, options: OptionsDep, examples: ExamplesIn
+) -> Response:
+    searcher = asking.served.searcher
+    answer = searcher.similar_to_examples(examples.examples(), options)
+    query = QueryOut(kind="examples", examples=ExamplesOut.of(examples))
+    return asking.similar(answer, query)

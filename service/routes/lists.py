@@ -1,0 +1,65 @@
+"""Named lists of known sources: kept, replaced, taken away."""
+
+import asyncio
+from typing import Annotated
+
+from fastapi import APIRouter, File, Query, UploadFile
+
+from twinjet.index.discovery.known import MAX_RADIUS_ARCSEC, ListStore, read_entries
+from twinjet.service.dependencies import ResourcesDep
+from twinjet.service.responses import CONFLICT_RESPONSE, PROBLEM_RESPONSES
+from twinjet.service.schemas_sessions import KnownListOut, KnownListsOut
+from twinjet.service.uploads import file_bytes
+
+router = APIRouter(tags=["discovery"], responses=PROBLEM_RESPONSES | CONFLICT_RESPONSE)
+
+
+@router.get("/lists", summary="Lists of known sources")
+def list_lists(held: ResourcesDep) -> KnownListsOut:
+    lists = ListStore(held.store.engine).lists()
+    return KnownListsOut(lists=[KnownListOut.of(one) for one in lists])
+
+
+@router.get("/lists/{name}", summary="One list of known sources")
+def one_list(name: str, held: ResourcesDep) -> KnownListOut:
+    return KnownListOut.of(ListStore(held.store.engine).get(name))
+
+
+@router.put("/lists/{name}", summary="Keep a list, instead of what has its name")
+async def put_list(
+    name: str,
+    held: ResourcesDep,
+    *,
+    file: Annotated[
+        UploadFile,
+        File(description="CSV or VOTable with IDs, or with ra and dec, or both"),
+    ],
+    radius_arcsec: Annotated[
+        float | None,
+        Query(
+            ge=0,
+            le=MAX_RADIUS_ARCSEC,
+            allow_inf_nan=False,
+            description="Sources so near to a position are on the list; that of "
+            "duplicates when absent",
+        ),
+    ] = None,
+) -> KnownListOut:
+    data = await file_bytes(file, held.config.max_upload_bytes)
+    radius = radius_arcsec
+    if radius is None:
+        radius = held.config.duplicate_radius_arcsec
+    return await asyncio.to_thread(_put, held, name, file.filename, data, radius)
+
+
+@router.delete("/lists/{name}", status_code=204, summary="Forget a list")
+def delete_list(name: str, held: ResourcesDep) -> None:
+    ListStore(held.store.engine).delete(name)
+
+
+def _put(
+    held: ResourcesDep, name: str, file_name: str | None, data: bytes, radius: float
+) -> KnownListOut:
+    entries = read_entries((file_name or "upload")[:100], data)
+    kept = ListStore(held.store.engine).put(name, entries, radius_arcsec=radius)
+    return KnownListOut.of(kept)

@@ -1,0 +1,169 @@
+"""`POST /similar` with examples, as a client sees it."""
+
+from typing import Any
+
+import httpx2 as httpx
+import pytest
+from fastapi.testclient import TestClient
+from problems import assert_problem
+
+
+def post(client: TestClient, query: str = "", **body: object) -> httpx.Response:
+    return client.post(f"/similar{query}", json=body)
+
+
+def ids(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [n["source"]["source_id"] for n in answer.json()["neighbours"]]
+
+
+def name(number: int) -> str:
+    return f"T100+{number:03d}"
+
+
+def test_one_like_gets_what_its_source_gets(client: TestClient) -> None:
+    by_id = client.get("/similar/T100%2B003?k=9").json()
+    for example in (name(3), "t100 003", {"id": name(3)}):
+        answer = post(client, "?k=9", like=[example]).json()
+        assert answer["neighbours"] == by_id["neighbours"]
+        assert answer["generation"] == by_id["generation"]
+        assert answer["query"]["kind"] == "examples"
+        assert answer["query"]["examples"]["like"] == 1
+
+
+def test_an_embedding_is_an_example(client: TestClient, sky: Any) -> None:
+    data = (sky / "T007.fits").read_bytes()
+    made = client.post("/embeddings", files={"file": ("a", data)}).json()["embedding"]
+    answer = post(client, "?k=1", like=[made])
+    assert ids(answer) == [name(7)]
+
+
+@pytest.mark.parametrize("strategy", ["mean", "best", "ranker"])
+def test_no_example_is_in_its_own_answer(client: TestClient, strategy: str) -> None:
+    like = [name(n) for n in range(0, 12, 2)]
+    unlike = [{"id": name(n)} for n in range(1, 12, 2)]
+    answer = post(client, "?k=100", like=like, unlike=unlike, strategy=strategy)
+    assert not {name(n) for n in range(12)} & set(ids(answer))
+    body = answer.json()
+    assert body["generation"]["exact"] is True
+    assert all(-1 <= n["similarity"] <= 1 for n in body["neighbours"])
+    scores = [n["score"] for n in body["neighbours"]]
+    if strategy == "best":
+        assert set(scores) == {None}
+        scores = [n["similarity"] for n in body["neighbours"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_unlike_alone_is_the_least_similar_first(client: TestClient) -> None:
+    least = client.get("/similar/T100%2B003?k=39&order=least")
+    assert ids(post(client, "?k=39", unlike=[name(3)])) == ids(least)
+    most = client.get("/similar/T100%2B003?k=39")
+    assert ids(least) == ids(most)[::-1]
+
+
+def test_pairs_are_answered(client: TestClient) -> None:
+    answer = post(client, pairs=[[name(1), name(2)], [{"id": name(3)}, name(4)]])
+    assert len(ids(answer)) == 10
+    assert answer.json()["query"]["examples"]["strategy"] == "pairs"
+
+
+def test_pages_of_examples_join(client: TestClient) -> None:
+    body = {"like": [name(1), name(2)], "unlike": [name(5)]}
+    whole = ids(post(client, "?k=12", **body))
+    first = post(client, "?k=6", **body)
+    second = client.post(first.json()["next"], json=body)
+    assert ids(first) + ids(second) == whole
+
+
+@pytest.mark.parametrize(
+    ("body", "parameter"),
+    [
+        ({}, "like"),
+        ({"like": []}, "like"),
+        ({"like": name(3)}, "like"),
+        ({"like": [7]}, "like"),
+        ({"like": [None]}, "like"),
+        ({"like": [{}]}, "like"),
+        ({"like": [{"name": "x"}]}, "like"),
+        ({"like": [["a"]]}, "like"),
+        ({"like": [[1.0, 2.0]]}, "like[0]"),
+        ({"like": [[]]}, "like[0]"),
+        ({"like": ["x"] * 1001}, "like"),
+        ({"like": [name(1)], "unlike": [name(1)]}, "unlike"),
+        ({"like": [name(1)], "strategy": "worst"}, "strategy"),
+        ({"like": [name(1)], "strategy": "ranker"}, "like"),
+        ({"like": [name(1)], "dislike": [name(2)]}, "dislike"),
+        ({"pairs": [[name(1)]]}, "pairs"),
+        ({"pairs": [[name(1), name(1)]]}, "pairs"),
+    ],
+)
+def test_examples_that_cannot_be_used_are_named(
+    client: TestClient, body: dict[str, object], parameter: str
+) -> None:
+    answer = client.post("/similar", json=body)
+    found = assert_problem(answer, 422, "invalid-parameter")
+    assert found["parameter"] == parameter
+
+
+def test_unknown_examples_are_a_404_that_names_them(client: TestClient) -> None:
+    answer = post(client, like=[name(1), "nobody", "no one"])
+    body = assert_problem(answer, 404, "unknown-source")
+    assert body["parameter"] == "like"
+    assert "'nobody', 'no one'" in body["detail"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b'{"like": [', b"\xff\xfe", b"[" * 100_000, b'{"like": "\xc3"}'],
+)
+def test_what_is_no_json_is_refused(client: TestClient, text: bytes) -> None:
+    headers = {"content-type": "application/json; charset=utf-8"}
+    answer = client.post("/similar", content=text, headers=headers)
+    assert answer.status_code in {400, 422}
+    name = answer.json()["type"].removeprefix("/problems/")
+    assert name in {"malformed-json", "invalid-parameter"}
+    assert_problem(answer, answer.status_code, name)
+
+
+@pytest.mark.parametrize("text", [b"[1]", b"7", b'"x"', b"null"])
+def test_json_that_is_no_object_is_refused(client: TestClient, text: bytes) -> None:
+    headers = {"content-type": "application/json"}
+    answer = client.post("/similar", content=text, headers=headers)
+    assert_problem(answer, 422, "invalid-parameter")
+
+
+def test_numbers_that_are_none_are_refused(client: TestClient) -> None:
+    headers = {"content-type": "application/json"}
+    for number in ("NaN", "Infinity", "1e999"):
+        text = f'{{"like": [[{number}, 1]]}}'
+        answer = client.post("/similar", content=text, headers=headers)
+        assert_problem(answer, 422, "invalid-parameter")
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/xml", "image/png", None])
+def test_another_kind_of_body_is_a_415_that_names_both(
+    client: TestClient, kind: str | None
+) -> None:
+    headers = {} if kind is None else {"content-type": kind}
+    answer = client.post("/similar", content=b"{}", headers=headers)
+    body = assert_problem(answer, 415, "unsupported-media-type")
+    assert "multipart/form-data or application/json" in body["detail"]
+
+
+def test_a_body_that_is_too_large_is_refused(client: TestClient) -> None:
+    headers = {"content-type": "application/json"}
+    answer = client.post("/similar", content=b" " * (17 << 20), headers=headers)
+    assert_problem(answer, 413, "payload-too-large")
+
+
+def test_the_description_knows_both_bodies(client: TestClient) -> None:
+    operation = client.get("/openapi.json").json()["paths"]["/similar"]["post"]
+    content = operation["requestBody"]["content"]
+    assert set(content) == {"multipart/form-data", "application/json"}
+    schema = content["application/json"]["schema"]
+    assert set(schema["properties"]) == {"like", "unlike", "pairs", "strategy"}
+    assert "$ref" not in str(schema)
+
+
+def test_without_an_index_examples_are_a_503(empty_client: TestClient) -> None:
+    assert_problem(post(empty_client, like=["x"]), 503, "index-unavailable")
