@@ -65,10 +65,10 @@ class Manifest:
     """Sources of the catalogue that could not be embedded."""
     pixel_scale_arcsec: float | None = None
     """That was given for cutouts without WCS."""
-    index_kind: str = "IVF1,RaBitQfs"
-    """Of index.faiss; that of the first versions when absent."""
     calibration: dict[str, Any] | None = None
     """How what scores mean was measured; None where it was not."""
+    index_kind: str = "IVF1,RaBitQfs"
+    """Of index.faiss; that of the first versions when absent."""
     metric: str = "cosine"
     format: int = FORMAT
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -223,8 +223,8 @@ def write_generation(
     complete = manifest.to_dict() | {
         "files": files,
         "recall_at_10": recall,
-        "index_kind": index_kind(len(vectors)),
         "calibration": calibration,
+        "index_kind": index_kind(len(vectors)),
     }
     text = json.dumps(complete, indent=2) + "\n"
     (half_done / "manifest.json").write_text(text, encoding="utf-8")

@@ -14,6 +14,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from twinjet.index.errors import BuildInProgressError
 
+# The server looks whether the other end of a lock's connection lives: after 5 s without
+# a word, then each 5 s, and after three looks without an answer it is dead. Without
+# this it is the system's two hours for a machine that lost its power.
+_KEEPALIVES = {
+    "tcp_keepalives_idle": 5,
+    "tcp_keepalives_interval": 5,
+    "tcp_keepalives_count": 3,
+}
+
 
 class AdvisoryLock:
     """A lock that is held for as long as its connection lives.
@@ -45,6 +54,8 @@ class AdvisoryLock:
             isolation_level="AUTOCOMMIT"
         )
         if connection.scalar(sa.select(self._take(self._key))):
+            for name, value in _KEEPALIVES.items():
+                connection.exec_driver_sql(f"SET {name} = {value}")
             self._connection = connection
             return True
         connection.close()

@@ -161,6 +161,29 @@ def moc_of_fits(data: bytes) -> MocRegion:
     return _checked(data, "fits")
 
 
+def moc_of_bytes(data: bytes) -> MocRegion:
+    """A MOC of a file: FITS, ASCII or JSON, told apart by how it begins.
+
+    Raises
+    ------
+    RegionError
+        It is none of them, or as in `moc_of_fits` and `moc_of_text`.
+
+    Examples
+    --------
+    >>> moc_of_bytes(b"29/0-3").ranges.tolist()
+    [[0, 4]]
+    """
+    if data.startswith((b"SIMPLE", b"\x1f\x8b")):
+        return moc_of_fits(data)
+    try:
+        text = data.decode("ascii")
+    except UnicodeDecodeError as exc:
+        msg = f"the MOC is neither FITS nor text: byte {exc.start} is {data[exc.start]}"
+        raise RegionError(msg, actual=exc.start) from None
+    return moc_of_text(text)
+
+
 def _checked(data: str | bytes, form: str) -> MocRegion:
     try:
         if isinstance(data, bytes):

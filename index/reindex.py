@@ -25,6 +25,7 @@ from twinjet.index.errors import (
     CutoutsUnreadError,
     GenerationDamagedError,
     TooManyFailuresError,
+    UnknownGenerationError,
 )
 from twinjet.index.generation import (
     Manifest,
@@ -35,7 +36,7 @@ from twinjet.index.generation import (
     write_generation,
 )
 from twinjet.index.home import Home
-from twinjet.index.locks import only_builder
+from twinjet.index.locks import lease_of, only_builder
 from twinjet.index.plan import (
     Plan,
     Planned,
@@ -49,7 +50,7 @@ from twinjet.index.retention import clear_leftovers, remove_folder, retire
 from twinjet.index.shards import SHARD_SOURCES
 from twinjet.index.sky import unit_vectors
 from twinjet.index.source import RowProblem, Source
-from twinjet.index.store import SourceStore
+from twinjet.index.store import READY, SourceStore
 from twinjet.index.vectors.engine import VectorEngine
 from twinjet.index.vectors.faiss_index import index_kind
 from twinjet.index.verify import verify
@@ -406,13 +407,23 @@ def publish_again(
     IndexUnavailableError
         The engine does not answer.
     """
-    folder = home.generation(store.generation(number).folder)
-    if engine is not None:
-        load_generation(folder, engine)
-    manifest = open_generation(folder, engine).manifest
-    store.publish(number)
-    if engine is not None:
-        engine.publish(index_name(number, manifest.digest))
+    generation = store.generation(number)
+    # From the look at its files to the publication nobody may remove them.
+    lease = lease_of(store.engine, number)
+    if generation.state != READY or (lease is not None and not lease.take()):
+        msg = f"generation {number} is not ready to be published, or just being removed"
+        raise UnknownGenerationError(msg, actual=number)
+    try:
+        folder = home.generation(generation.folder)
+        if engine is not None:
+            load_generation(folder, engine)
+        opened = open_generation(folder, engine)
+        store.publish(number)
+        if engine is not None:
+            engine.publish(index_name(number, opened.manifest.digest))
+    finally:
+        if lease is not None:
+            lease.release()
 
 
 def problems_of(

@@ -145,6 +145,8 @@ def best_of(likes: Vectors, unlikes: Vectors) -> Scorer:
     """
     if not len(likes):
         return Scorer(unlikes, lambda x: -(x @ unlikes.T).max(axis=1), named=False)
+    if len(likes) == 1 and not len(unlikes):
+        return nearest_to(likes[0])
 
     def score(vectors: Vectors) -> Vectors:
         nearest: Vectors = (vectors @ likes.T).max(axis=1)

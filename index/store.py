@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import sqlalchemy as sa
@@ -58,6 +58,16 @@ class Generation:
     """Of its verification."""
     job_id: str | None = None
     """Of the job that builds or built it, if one does."""
+    forced: str | None = None
+    """Checks that it did not pass, and that somebody chose to pass over."""
+
+
+class _Published(NamedTuple):
+    """What is known of the publications of a generation."""
+
+    generation: int
+    at: datetime
+    forced: str | None
 
 
 class SourceStore:
@@ -208,7 +218,7 @@ class SourceStore:
             There is none of this number, or it is not ready.
         """
         with Session(self._writer) as session, session.begin():
-            row = session.get(GenerationRow, number)
+            row = session.get(GenerationRow, number, with_for_update=True)
             if row is None or row.state != READY:
                 msg = f"generation {number} is not ready to be published"
                 raise UnknownGenerationError(msg, actual=number)
@@ -216,18 +226,13 @@ class SourceStore:
 
     def current(self) -> Generation | None:
         """The generation that was published last."""
-        last = (
-            sa.select(PublicationRow.generation)
-            .order_by(PublicationRow.id.desc())
-            .limit(1)
-        )
         with Session(self._engine) as session:
-            number = session.scalar(last)
+            number = session.scalar(_last_published())
         return None if number is None else self.generation(number)
 
     def generations(self) -> list[Generation]:
         """All of them, the latest first."""
-        published = dict(self._published())
+        published = {p.generation: p for p in self._published()}
         with Session(self._engine) as session:
             rows = session.scalars(
                 sa.select(GenerationRow)
@@ -246,7 +251,7 @@ class SourceStore:
         GenerationGoneError
             It is no longer kept.
         """
-        published = dict(self._published(number))
+        published = {p.generation: p for p in self._published(number)}
         with Session(self._engine) as session:
             row = session.get(GenerationRow, number)
             if row is not None and row.state == GONE and number in published:
@@ -264,13 +269,13 @@ class SourceStore:
         StoreError
             It is the current one.
         """
-        current = self.current()
-        if current is not None and current.number == number:
-            msg = f"generation {number} is the current one and stays"
-            raise StoreError(msg, actual=number)
         with Session(self._writer) as session, session.begin():
+            # Who publishes it takes the row, too: before this, or not at all.
+            row = session.get(GenerationRow, number, with_for_update=True)
+            if session.scalar(_last_published()) == number:
+                msg = f"generation {number} is the current one and stays"
+                raise StoreError(msg, actual=number)
             session.execute(sa.delete(SourceRow).where(SourceRow.generation == number))
-            row = session.get(GenerationRow, number)
             if row is not None:
                 # The row stays: no other generation may ever have this number, for
                 # another machine may still have its files.
@@ -495,13 +500,27 @@ class SourceStore:
         with Session(self._engine) as session:
             return session.scalar(_count(number)) or 0
 
-    def _published(self, number: int | None = None) -> list[tuple[int, datetime]]:
-        """Generation and time of publication, in order."""
-        query = sa.select(PublicationRow).order_by(PublicationRow.id)
+    def _published(self, number: int | None = None) -> list[_Published]:
+        """Of each generation, when it was the last time and what it lacked."""
+        rows = PublicationRow
+        query = sa.select(
+            rows.generation, sa.func.max(rows.published_at), sa.func.max(rows.forced)
+        ).group_by(rows.generation)
         if number is not None:
-            query = query.where(PublicationRow.generation == number)
-        with Session(self._engine) as session:
-            return [(p.generation, p.published_at) for p in session.scalars(query)]
+            query = query.where(rows.generation == number)
+        with self._engine.connect() as connection:
+            return [_Published(*row) for row in connection.execute(query)]
+
+
+def _last_published() -> sa.Select[int]:
+    """Number of the generation that was published last, of those that are there."""
+    return (
+        sa.select(PublicationRow.generation)
+        .join(GenerationRow, GenerationRow.number == PublicationRow.generation)
+        .where(GenerationRow.state == READY)
+        .order_by(PublicationRow.id.desc())
+        .limit(1)
+    )
 
 
 def _publication(number: int, forced: str | None = None) -> PublicationRow:
@@ -526,7 +545,7 @@ def _source(row: SourceRow) -> Source:
     )
 
 
-def _generation(row: GenerationRow, published_at: datetime | None) -> Generation:
+def _generation(row: GenerationRow, published: _Published | None) -> Generation:
     return Generation(
         number=row.number,
         state=row.state,
@@ -537,9 +556,10 @@ def _generation(row: GenerationRow, published_at: datetime | None) -> Generation
         folder=row.folder,
         columns=tuple(Column(**column) for column in row.columns),
         created_at=_in_utc(row.created_at),
-        published_at=None if published_at is None else _in_utc(published_at),
+        published_at=None if published is None else _in_utc(published.at),
         report=row.report,
         job_id=row.job_id,
+        forced=None if published is None else published.forced,
     )
 
 

@@ -140,7 +140,7 @@ def check_pixels(pixels: NDArray[np.float32]) -> None:
             f"at least {100 * MIN_FINITE_FRACTION:.0f} % must be"
         )
         raise NoUsablePixelsError(msg, limit=MIN_FINITE_FRACTION, actual=fraction)
-    values = pixels[finite]
-    if values.min() == values.max():
-        msg = f"every pixel has the same value, {values[0]:g}: there is no source"
-        raise NoUsablePixelsError(msg, actual=float(values[0]))
+    least = float(pixels.min(where=finite, initial=np.inf))
+    if least == float(pixels.max(where=finite, initial=-np.inf)):
+        msg = f"every pixel has the same value, {least:g}: there is no source"
+        raise NoUsablePixelsError(msg, actual=least)

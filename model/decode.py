@@ -45,13 +45,13 @@ def read_cutout(
     pixel_scale_arcsec
         Pixel size for a file that has no WCS of its own.
     hdu
-        Number of the HDU that holds the image; the first 2-D image when None.
+        Number of the HDU that holds the image; chosen as `read_fits` says when None.
 
     Raises
     ------
     CutoutError
         One of its kinds, which see: the file is empty, of another format,
-        damaged, truncated, too large, too small, or without usable pixels.
+        damaged, truncated, too large, too small, ambiguous, or without usable pixels.
     """
     data = _bytes_of(source)
     if data[:2] == b"\x1f\x8b":
@@ -105,4 +105,7 @@ def _gunzip(data: bytes) -> bytes:
     if not unpacked:
         msg = "the file inside the gzip layer is empty (0 bytes)"
         raise EmptyFileError(msg, actual=0)
+    if unzip.unused_data.startswith(b"\x1f\x8b"):
+        msg = "the gzip layer has several members; compress the file as one"
+        raise MalformedFitsError(msg, limit=1)
     return unpacked

@@ -10,9 +10,12 @@
     │   ├── MalformedImageError
     │   ├── TruncatedFileError
     │   ├── DecompressionLimitError
+    │   ├── TooManyHdusError
     │   ├── NoImageError
+    │   ├── AmbiguousImageError
     │   ├── ImageTooLargeError
     │   ├── ImageTooSmallError
+    │   ├── UnsupportedPixelsError
     │   └── NoUsablePixelsError
     ├── EncoderError
     │   └── EncoderFileError     weights or card absent, damaged or foreign
@@ -78,12 +81,37 @@ class NoImageError(CutoutError):
     """No HDU holds a two-dimensional image."""
 
 
+class TooManyHdusError(CutoutError):
+    """A FITS file of more HDUs than the limit."""
+
+
+class AmbiguousImageError(CutoutError):
+    """Several HDUs hold an image, and nothing says which is meant.
+
+    Parameters
+    ----------
+    message
+        What would choose one.
+    candidates
+        The HDUs with an image: number, name and shape in words.
+    """
+
+    def __init__(self, message: str, *, candidates: list[str]) -> None:
+        super().__init__(message, limit=1, actual=len(candidates))
+        self.parameter = "hdu"
+        self.candidates = candidates
+
+
 class ImageTooLargeError(CutoutError):
     """More pixels than the limit."""
 
 
 class ImageTooSmallError(CutoutError):
     """A side shorter than the limit."""
+
+
+class UnsupportedPixelsError(CutoutError):
+    """Pixels of a kind or size that cannot be held as 32-bit floating point."""
 
 
 class NoUsablePixelsError(CutoutError):

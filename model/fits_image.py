@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import warnings
 from typing import Any
 
@@ -13,16 +14,14 @@ from numpy.typing import NDArray
 
 from twinjet.model.cutout import Beam, Cutout, check_shape
 from twinjet.model.errors import (
-    CutoutError,
     MalformedFitsError,
-    NoImageError,
-    TruncatedFileError,
+    UnsupportedPixelsError,
 )
+from twinjet.model.fits_choice import chosen_image, image_shape, is_compressed
+from twinjet.model.fits_headers import HeaderBlock, value_cards, walk
+from twinjet.model.fits_tiles import check_tiles
 
 _BLOCK = 2880
-
-# Of HDUs looked at; a cutout has one or two.
-_MAX_HDUS = 16
 
 # BUNIT as surveys write it, without blanks and in lower case, to Jy/beam.
 _JY_PER_BEAM = {
@@ -44,137 +43,210 @@ _JY_PER_BEAM = {
 # SIP polynomials cost the square of their order; real ones stop at 9.
 _MAX_SIP_ORDER = 9
 
+# Of the angle between the axes of an image.
+_LEAST_SINE = 1e-3
+
+# wcslib allocates the square of it; as many axes as an image may have, and some.
+_MAX_WCS_AXES = 9
+
+# What is read of a header: brightness, beam, and the WCS without its alternates.
+_CARDS = re.compile(
+    r"BUNIT|BSCALE|BZERO|BLANK|BMAJ|BMIN|BPA|WCSAXES|CTYPE[1-9]|CUNIT[1-9]|CRVAL[1-9]"
+    r"|CRPIX[1-9]|CDELT[1-9]|CROTA[1-9]|(PC|CD)[1-9]_[1-9]|PC00[1-9]00[1-9]"
+    r"|P[VS][1-9]_\d{1,2}|LONPOLE|LATPOLE|EQUINOX|EPOCH|RADESYS|RADECSYS|DATE-OBS"
+    r"|MJD-OBS|RESTFRQ|RESTFREQ|RESTWAV|SPECSYS|VELREF|[AB]P?_ORDER"
+    r"|[AB]P?_\d_\d"
+)
+
+# Of a tile-compressed image besides.
+_TILE_CARDS = re.compile(
+    r"(TTYPE|TFORM|TZERO|TSCAL|TNULL|TDIM|TUNIT)\d{1,2}|THEAP|ZIMAGE|ZTENSION|ZSIMPLE"
+    r"|ZCMPTYPE|ZBITPIX|ZNAXIS\d?|ZTILE\d|ZPCOUNT|ZGCOUNT|Z(NAME|VAL)\d{1,2}|ZSCALE"
+    r"|ZZERO|ZBLANK|ZQUANTIZ|ZDITHER0|ZMASKCMP"
+)
+
 
 def read_fits(data: bytes, *, hdu: int | None = None) -> Cutout:
     """Read the image of a FITS file.
+
+    Without `hdu` it is that of the primary HDU; else that of the only extension
+    which has one and is no weight, noise or mask of another.
 
     Parameters
     ----------
     data
         The whole file, no longer gzipped.
     hdu
-        Number of the HDU with the image; the first 2-D image when None.
+        Number of the HDU with the image.
 
     Raises
     ------
-    MalformedFitsError, TruncatedFileError
+    MalformedFitsError, TruncatedFileError, TooManyHdusError
         The file cannot be read.
     NoImageError
         No HDU, or not the one asked for, holds a 2-D image.
-    ImageTooLargeError, ImageTooSmallError
-        The sides are out of bounds; known before any pixel is decoded.
+    AmbiguousImageError
+        Several extensions hold one.
+    DecompressionLimitError
+        A compressed image unpacks to more than its header says.
+    ImageTooLargeError, ImageTooSmallError, UnsupportedPixelsError
+        Sides or numbers are out of bounds; known before any pixel is decoded.
     """
+    blocks = walk(data)
+    block, notes = chosen_image(blocks, hdu)
+    shape = image_shape(block)
+    assert shape is not None  # noqa: S101 - for the type checker: chosen for having one
+    check_shape(*shape)
+    if block.trouble is not None:
+        raise block.trouble
+    _check_scaling(block)
+    if is_compressed(block):
+        check_tiles(block, data)
+    header, pixels, (wcs, fault) = _decoded(block, data, shape)
+    if {"CPDIS1", "CPDIS2", "D2IMDIS1"} & block.cards.keys():
+        notes.append("distortion tables of the WCS are not applied")
+    return _cutout(header, pixels, wcs, fault, notes)
+
+
+def _decoded(
+    block: HeaderBlock, data: bytes, shape: tuple[int, int]
+) -> tuple[fits.Header, NDArray[Any], tuple[WCS | None, str]]:
+    """Header, pixels and WCS. A function of its own lets go of its copies early."""
     try:
         with warnings.catch_warnings():
             # Surveys' headers break many small rules: only pixels and WCS matter.
             warnings.simplefilter("ignore")
-            with fits.open(io.BytesIO(data), memmap=False, lazy_load_hdus=True) as hdus:
-                header, pixels = _find_image(hdus, hdu, len(data))
-            wcs = _celestial_wcs(header)
-    except CutoutError:
-        raise
+            with fits.open(io.BytesIO(_alone(block, data)), memmap=False) as hdus:
+                image = hdus[1 if is_compressed(block) else 0]
+                header, pixels = image.header, np.asarray(image.data).reshape(shape)
+            return header, pixels, _celestial_wcs(header)
     except Exception as exc:
         # astropy raised ten unlike classes on hostile files (facts of 2026).
-        msg = "the file begins as FITS and cannot be read"
+        msg = f"the image of HDU {block.number} cannot be decoded"
         raise MalformedFitsError(msg) from exc
-    return _cutout(header, pixels, wcs)
 
 
-def _find_image(
-    hdus: fits.HDUList, wanted: int | None, size: int
-) -> tuple[fits.Header, NDArray[Any]]:
-    """Header and 2-D array of the wanted HDU, or of the first that is an image."""
-    seen: list[str] = []
-    for number in range(_MAX_HDUS):
+def _check_scaling(block: HeaderBlock) -> None:
+    """Refuse pixels whose brightness the header leaves unknown."""
+    for name in ("BSCALE", "BZERO"):
+        text = block.text(name)
         try:
-            hdu = hdus[number]
-        except IndexError:
-            break
-        shape = _image_shape(hdu)
-        seen.append(f"{number}: {type(hdu).__name__} {shape or 'no image'}")
-        if (wanted is not None and number != wanted) or shape is None:
-            continue
-        check_shape(shape[-2], shape[-1])
-        _check_length(hdu, size)
-        return hdu.header, np.asarray(hdu.data).reshape(shape[-2:])
-    asked = "no HDU" if wanted is None else f"HDU {wanted} is not there or does not"
-    verb = "holds" if wanted is None else "hold"
-    msg = f"{asked} {verb} a two-dimensional image; found: {'; '.join(seen) or 'none'}"
-    raise NoImageError(msg)
+            known = text is None or math.isfinite(float(text.upper().replace("D", "E")))
+        except ValueError:
+            known = False
+        if not known:
+            msg = f"{name} of HDU {block.number} is {str(text)[:30]!r}, not a number"
+            raise MalformedFitsError(msg, actual=str(text)[:30])
 
 
-def _image_shape(hdu: Any) -> tuple[int, int] | None:
-    """Rows and columns of the HDU's image; None when it is not one.
+def _alone(block: HeaderBlock, data: bytes) -> bytes:
+    """A FITS file of this HDU alone, with a header of what was checked.
 
-    Axes of length 1 are degenerate (Stokes, frequency) wherever they stand; an
-    image with more than two real axes is a cube and not a cutout.
+    astropy meets no other HDU, no history, no keyword that is not known here.
     """
-    if not getattr(hdu, "is_image", False):
-        return None
-    header = hdu.header
-    lengths = [int(header[f"NAXIS{i}"]) for i in range(1, int(header["NAXIS"]) + 1)]
-    real = [length for length in lengths if length != 1]
-    if len(lengths) >= 2 and not real:  # noqa: PLR2004 - two axes
-        return 1, 1
-    if len(real) == 1 and len(lengths) >= 2:  # noqa: PLR2004
-        return (1, real[0]) if lengths[0] != 1 else (real[0], 1)
-    if len(real) != 2 or min(real) < 1:  # noqa: PLR2004
-        return None
-    return real[1], real[0]
-
-
-def _check_length(hdu: Any, size: int) -> None:
-    """Refuse a file that ends before the pixels its header promises."""
-    info = hdu.fileinfo()
-    if info is None:  # pragma: no cover - only for HDUs made in memory
-        return
-    if isinstance(hdu, fits.CompImageHDU):
-        header = hdu._bintable.header if hasattr(hdu, "_bintable") else {}  # noqa: SLF001
-        rows = int(header.get("NAXIS1", 0)) * int(header.get("NAXIS2", 0))
-        needed = info["datLoc"] + rows + int(header.get("PCOUNT", 0))
+    names = [f"NAXIS{axis}" for axis in range(1, block.integer("NAXIS") + 1)]
+    sizes = [_card(name, block.integer(name)) for name in ("BITPIX", "NAXIS", *names)]
+    if is_compressed(block):
+        empty = [_card("SIMPLE", "T"), _card("BITPIX", 8), _card("NAXIS", 0)]
+        first = _header(empty)
+        cards = ["XTENSION= 'BINTABLE'".ljust(80), *sizes]
+        counts = ("PCOUNT", "GCOUNT", "TFIELDS")
+        cards += [_card(name, block.integer(name, 1)) for name in counts]
+        cards += value_cards(block, _TILE_CARDS)
     else:
-        header = hdu.header
-        lengths = (int(header[f"NAXIS{i}"]) for i in range(1, header["NAXIS"] + 1))
-        needed = info["datLoc"] + math.prod(lengths) * abs(int(header["BITPIX"])) // 8
-    if size < needed:
-        msg = f"the file has {size} bytes; its header promises at least {needed}"
-        raise TruncatedFileError(msg, limit=needed, actual=size)
+        first = b""
+        cards = [_card("SIMPLE", "T"), *sizes]
+    cards += value_cards(block, _CARDS)
+    end = block.data_start + block.data_bytes
+    pixels = memoryview(data)[block.data_start : end]
+    return b"".join([first, _header(cards), pixels, bytes(-len(pixels) % _BLOCK)])
 
 
-def _celestial_wcs(header: fits.Header) -> WCS | None:
-    """WCS of the sky axes; None when there is none or it cannot be understood."""
-    orders = ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER")
+def _card(keyword: str, value: int | str) -> str:
+    return f"{keyword:8}= {value:>20}".ljust(80)
+
+
+def _header(cards: list[str]) -> bytes:
+    text = "".join([*cards, "END".ljust(80)])
+    return text.ljust(-(-len(text) // _BLOCK) * _BLOCK).encode("ascii")
+
+
+def _celestial_wcs(header: fits.Header) -> tuple[WCS | None, str]:
+    """WCS of the sky axes, or None and why there is none that can be used."""
+    limits = dict.fromkeys(
+        ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER"), _MAX_SIP_ORDER
+    )
+    limits["WCSAXES"] = _MAX_WCS_AXES
     try:
-        if any(int(header.get(name, 0)) > _MAX_SIP_ORDER for name in orders):
-            return None
+        for name, limit in limits.items():
+            value = int(header.get(name, 0))
+            if value > limit:
+                return None, f"{name} is {value}, at most {limit}"
         wcs = WCS(header).celestial
-        usable = wcs.naxis == 2 and wcs.has_celestial  # noqa: PLR2004
-    except Exception:  # noqa: BLE001 - a WCS fault never costs the pixels
-        return None
-    return wcs if usable else None
+        if wcs.naxis == 2 and wcs.has_celestial:  # noqa: PLR2004
+            return wcs, ""
+    except Exception as exc:  # noqa: BLE001 - a WCS fault never costs the pixels
+        words = " ".join(str(exc).split())[:120]
+        return None, "".join(filter(str.isprintable, words)) or type(exc).__name__
+    if "CTYPE1" not in header and "CTYPE2" not in header:
+        return None, "it has no CTYPE1 and CTYPE2"
+    return None, "its axes are not those of the sky"
 
 
-def _cutout(header: fits.Header, pixels: NDArray[Any], wcs: WCS | None) -> Cutout:
-    notes = []
+def _cutout(
+    header: fits.Header,
+    pixels: NDArray[Any],
+    wcs: WCS | None,
+    fault: str,
+    notes: list[str],
+) -> Cutout:
     unit, factor = _unit(header)
     scale = _pixel_scale(wcs)
     if scale is None:
         wcs = None
-        notes.append("no usable celestial WCS in the FITS header")
-    if not np.issubdtype(pixels.dtype, np.number):
-        msg = f"pixels of type {pixels.dtype} are not numbers"
-        raise MalformedFitsError(msg)
-    with np.errstate(over="ignore", invalid="ignore"):
-        values = (pixels.astype(np.float64) * factor).astype(np.float32)
-    values[~np.isfinite(values)] = np.nan
+        fault = fault or "its pixel scale makes no sense"
+        notes.append(f"no usable celestial WCS in the FITS header: {fault}")
     return Cutout(
-        pixels=values,
+        pixels=_as_float32(pixels, factor),
         unit=unit,
         wcs=wcs,
         beam=_beam(header),
         pixel_scale_arcsec=scale,
         notes=tuple(notes),
     )
+
+
+def _as_float32(pixels: NDArray[Any], factor: float) -> NDArray[np.float32]:
+    """Pixels times a factor; NaN for what is not finite. By rows, to save memory."""
+    values = np.empty(pixels.shape, np.float32)
+    lost, largest, least = 0, 0.0, math.inf
+    step = max(1, 2**18 // pixels.shape[1])
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+        for row in range(0, len(pixels), step):
+            some = pixels[row : row + step].astype(np.float64) * factor
+            small = some.astype(np.float32)
+            changed = np.isfinite(some) & (
+                ~np.isfinite(small) | ((small == 0) & (some != 0))
+            )
+            if changed.any():
+                lost += int(changed.sum())
+                sizes = np.abs(some[changed])
+                largest = max(largest, float(sizes.max()))
+                least = min(least, float(sizes.min()))
+            small[~np.isfinite(small)] = np.nan
+            values[row : row + step] = small
+    if lost > pixels.size / 2:
+        limits = np.finfo(np.float32)
+        high = largest > float(limits.max)
+        msg = (
+            f"{lost} of {pixels.size} pixels do not fit 32-bit floating point: "
+            f"they have sizes of {least:g} to {largest:g}"
+        )
+        limit = float(limits.max if high else limits.tiny)
+        raise UnsupportedPixelsError(
+            msg, limit=limit, actual=largest if high else least
+        )
+    return values
 
 
 def _unit(header: fits.Header) -> tuple[str | None, float]:
@@ -196,11 +268,13 @@ def _pixel_scale(wcs: WCS | None) -> tuple[float, float] | None:
         return None
     try:
         x, y = (float(s) * 3600 for s in proj_plane_pixel_scales(wcs))
+        area = abs(float(np.linalg.det(wcs.pixel_scale_matrix))) * 3600**2
     except Exception:  # noqa: BLE001 - as in `_celestial_wcs`
         return None
     # From VLBI's milliarcsecond to a single dish's degree.
     sensible = all(math.isfinite(s) and 1e-4 < s < 3600 for s in (x, y))  # noqa: PLR2004
-    return (x, y) if sensible else None
+    # Axes that run along each other leave most of the sky without a pixel.
+    return (x, y) if sensible and area > _LEAST_SINE * x * y else None
 
 
 def _beam(header: fits.Header) -> Beam | None:

@@ -5,12 +5,18 @@ brightness, and its scale is unknown unless the sender says it.
 """
 
 import io
+import re
+import warnings
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from twinjet.model.cutout import Cutout, check_shape
-from twinjet.model.errors import MalformedImageError, TruncatedFileError
+from twinjet.model.cutout import MAX_PIXELS, Cutout, check_shape
+from twinjet.model.errors import (
+    ImageTooLargeError,
+    MalformedImageError,
+    TruncatedFileError,
+)
 
 _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 
@@ -39,15 +45,21 @@ def read_picture(data: bytes) -> Cutout:
         The sides are out of bounds; known before any pixel is decoded.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+        with warnings.catch_warnings():
+            # Our own limit is lower than the one Pillow warns of, and comes next.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+        with picture:
             check_shape(picture.height, picture.width)
             pixels = _luminance(picture)
     except (UnidentifiedImageError, SyntaxError, ValueError) as exc:
         msg = "the file begins as PNG or JPEG and cannot be decoded"
         raise MalformedImageError(msg) from exc
     except Image.DecompressionBombError as exc:
-        msg = "the picture claims far more pixels than a cutout has"
-        raise MalformedImageError(msg) from exc
+        claimed = re.search(r"\d+", str(exc))
+        actual = int(claimed[0]) if claimed else None
+        msg = f"the picture claims {actual} pixels; at most {MAX_PIXELS}"
+        raise ImageTooLargeError(msg, limit=MAX_PIXELS, actual=actual) from exc
     except (OSError, EOFError) as exc:
         msg = "the picture is truncated or damaged"
         raise TruncatedFileError(msg) from exc

@@ -53,7 +53,8 @@ WhereParam = Annotated[
 ]
 
 
-_OF_REGION = ("region", "region_ra", "region_dec", "region_radius_deg")
+REGION_PARAMETERS = ("region", "region_ra", "region_dec", "region_radius_deg")
+"""Of a part of the sky."""
 
 
 def resources(request: Request) -> Resources:
@@ -97,9 +98,11 @@ def region_only(request: Request) -> None:
 
     Of a mistyped region one would get the whole sky, and not see it.
     """
-    unknown = sorted(set(request.query_params) - set(_OF_REGION))
+    unknown = sorted(set(request.query_params) - set(REGION_PARAMETERS))
     if unknown:
-        message = f"{unknown[0]!r} is no parameter; there are {', '.join(_OF_REGION)}"
+        message = (
+            f"{unknown[0]!r} is no parameter; there are {', '.join(REGION_PARAMETERS)}"
+        )
         raise InvalidQueryError(message, parameter=unknown[0])
 
 

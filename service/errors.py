@@ -30,9 +30,12 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     model_errors.MalformedImageError: (422, "malformed-image"),
     model_errors.TruncatedFileError: (422, "truncated-file"),
     model_errors.DecompressionLimitError: (413, "decompression-limit"),
+    model_errors.TooManyHdusError: (422, "too-many-hdus"),
     model_errors.NoImageError: (422, "no-image-hdu"),
+    model_errors.AmbiguousImageError: (422, "ambiguous-image"),
     model_errors.ImageTooLargeError: (413, "image-too-large"),
     model_errors.ImageTooSmallError: (422, "image-too-small"),
+    model_errors.UnsupportedPixelsError: (422, "unsupported-pixels"),
     model_errors.NoUsablePixelsError: (422, "no-usable-pixels"),
     index_errors.UnknownSourceError: (404, "unknown-source"),
     index_errors.UnknownExamplesError: (404, "unknown-source"),
@@ -186,6 +189,7 @@ async def _domain_error(request: Request, exc: Exception) -> JSONResponse:
         expected=getattr(exc, "expected", None) or None,
         nearest=getattr(exc, "nearest", None) or None,
         columns=getattr(exc, "columns", None) or None,
+        candidates=getattr(exc, "candidates", None) or None,
     )
 
 

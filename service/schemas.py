@@ -301,6 +301,10 @@ class GenerationReport(GenerationItem):
 
     manifest: dict[str, Any]
     report: dict[str, Any] | None
+    forced: Annotated[
+        str | None,
+        Field(description="Checks that it did not pass and that were passed over"),
+    ]
 
 
 class Health(BaseModel):

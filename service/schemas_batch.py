@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from twinjet.index.batch import MAX_ROWS, Asked
+from twinjet.service.regions import RegionIn
 from twinjet.service.schemas import (
     GenerationOut,
     Links,
@@ -25,6 +26,7 @@ class BatchIn(BaseModel):
         list[Annotated[list[float], Field(min_length=2, max_length=2)]],
         Field(max_length=MAX_ROWS, description="[RA, Dec] each, ICRS degrees"),
     ] = []
+    region: RegionIn = None
 
     def rows(self) -> list[Asked]:
         """As the index takes them."""

@@ -6,6 +6,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from twinjet.index.examples import MAX_EXAMPLES, Example, Examples
 from twinjet.index.scorers import LEAST_FOR_RANKER, Strategy
+from twinjet.service.regions import RegionIn
 
 _MAX_NAME = 1000
 
@@ -61,6 +62,7 @@ class ExamplesIn(BaseModel):
             f"{LEAST_FOR_RANKER} or more likes and as many unlikes"
         ),
     ] = "mean"
+    region: RegionIn = None
 
     def examples(self) -> Examples:
         """As the index takes them."""

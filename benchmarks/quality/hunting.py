@@ -7,18 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from twinjet.index.database import create_engine, upgrade
 from twinjet.index.discovery.proposals import Labelled, near, propose, ranked
 from twinjet.index.discovery.ranker import background_rows, fit_ranker
 from twinjet.index.discovery.rounds import DEFAULT_COUNT
-from twinjet.index.generation import (
-    Manifest,
-    OpenGeneration,
-    open_generation,
-    write_generation,
-)
+from twinjet.index.generation import OpenGeneration, open_generation
+from twinjet.index.home import Home
 from twinjet.index.scorers import Scorer, mean_of, nearest_to
-from twinjet.index.sky import unit_vectors
-from twinjet.model.evaluation.sample import Sample
+from twinjet.index.store import SourceStore
 
 ROUNDS = 3
 DEPTHS = (10, 50, 100)
@@ -28,6 +24,17 @@ Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 Scoring = Callable[[Labelled, Rows, int], Scorer]
 """Of the labels, the examples of the split and its number: what ranks."""
+
+
+@dataclass(frozen=True)
+class Galaxies:
+    """An index of MiraBest, row by row; positions in ICRS degrees."""
+
+    generation: OpenGeneration
+    fr_class: NDArray[np.str_]
+    morphology: NDArray[np.str_]
+    ra: NDArray[np.float64]
+    dec: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -169,22 +176,24 @@ def one_example(generation: OpenGeneration) -> Scoring:
     )
 
 
-def generation_of(
-    folder: Path, vectors: NDArray[np.float32], sample: Sample
-) -> OpenGeneration:
-    """The sample as an index, without a database."""
-    manifest = Manifest(
-        number=1,
-        encoder_id="",
-        encoder_name="",
-        catalogue_name=sample.name,
-        catalogue_digest="",
-        cutouts="",
-        count=len(sample),
-        dimension=vectors.shape[1],
-        recall_at_10=0.0,
-        failed=0,
+def galaxies_of(home: Path) -> Galaxies:
+    """The index of a home, as `twinjet index` published it."""
+    files = Home(home)
+    engine = create_engine(files.database_url)
+    upgrade(engine)
+    store = SourceStore(engine)
+    try:
+        current = store.current()
+        if current is None:
+            msg = f"nothing is indexed in {home}"
+            raise SystemExit(msg)
+        sources = store.sources_by_row(current.number, range(current.source_count))
+    finally:
+        store.close()
+    return Galaxies(
+        generation=open_generation(files.generation(current.folder)),
+        fr_class=np.array([str(s.columns["fr_class"]) for s in sources]),
+        morphology=np.array([str(s.columns["morphology"]) for s in sources]),
+        ra=np.array([s.ra for s in sources]),
+        dec=np.array([s.dec for s in sources]),
     )
-    places = unit_vectors(sample.ra, sample.dec)
-    write_generation(folder, manifest, [(vectors, places)])
-    return open_generation(folder)

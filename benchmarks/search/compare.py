@@ -47,23 +47,25 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     journal = args.work / "rows.jsonl"
     done = {key(row) for row in read(journal) if "ended" in row and not args.again}
-    left = 0
+    left: list[str] = []
     for kind, count, name in wanted(args):
         if (name, kind, count) in done:
             continue
         if time.monotonic() > until:
-            left += 1
+            left.append(f"{name} ({kind}, {count:,})")
             continue
         work = prepared(args.work / f"{kind}-{count}", kind, count, real(args))
         run(name, kind, work, journal, min(args.timeout, until - time.monotonic() + 60))
     if left:
-        print(f"{left} to be measured yet: start it again", file=sys.stderr)
+        print(f"{len(left)} to be measured yet: start it again", file=sys.stderr)
     machine = measured_machine(args.work)
     # The last word on each: one that was interrupted has been measured again.
     latest = {(*key(r), r.get("setting")): r for r in read(journal) if "ended" not in r}
     prices = Prices(memory_month=args.memory_month, disk_month=args.disk_month)
     rows = sorted(latest.values(), key=lambda row: list(CONTENDERS).index(key(row)[0]))
     text = sheet(rows, machine, prices)
+    if left:
+        text += f"\n\nTo be measured yet: {', '.join(left)}."
     print(text)
     if args.write:
         (RESULTS / "search.md").write_text(text + "\n", encoding="utf-8")
@@ -112,6 +114,7 @@ def measured_machine(work: Path) -> dict[str, Any]:
             "described": described(),
             "cores": cores,
             "gb_s": {"1": bandwidth_gb_s(1), "all": bandwidth_gb_s(cores)},
+            "load": os.getloadavg()[0],
             "command": "make bench-search WRITE=1",
         }
         file.write_text(json.dumps(found))

@@ -18,8 +18,9 @@ def sheet(rows: list[Row], machine: Row, prices: Prices) -> str:
         f"{machine['described']}; measured between {measured[0]} and {measured[-1]} "
         f"UTC, each contender alone, in a process of its own: `{machine['command']}`. "
         f"Memory reads {bandwidth['1']:.0f} GB/s from one thread and "
-        f"{bandwidth['all']:.0f} from {machine['cores']}: no scan of all float32 rows "
-        "is faster than the first line of each table. Queries are not among the rows. "
+        f"{bandwidth['all']:.0f} from {machine['cores']} (at a load of "
+        f"{machine['load']:.1f}): no scan of all float32 rows is faster than the first "
+        "line of each table. Queries are not among the rows. "
         "load is how many processes wanted a core, the contender's one "
         "among them: above the number of cores times are longer than they would be. "
         "p50 / p99 in milliseconds for ten neighbours, one query at a time; recall at "
@@ -27,6 +28,13 @@ def sheet(rows: list[Row], machine: Row, prices: Prices) -> str:
         "process's own, and mapped from files; the last three columns are p50 / p99 "
         "and recall at ten behind a filter that leaves so many rows, by chance."
     )
+    loads = sorted(row["load"] for row in rows if "load" in row)
+    if loads[-1] > 2 * machine["cores"]:
+        how += (
+            f" **The machine was busy** (load {loads[0]:.0f} to {loads[-1]:.0f}): "
+            "times are no more than a hint, which favours contenders of one thread; "
+            "recall and memory do not depend on it."
+        )
     title = "# Search beside other libraries and servers"
     lines = [title, "", how, "", *_claims(rows)]
     for kind, title in _KINDS.items():

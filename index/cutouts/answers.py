@@ -8,14 +8,27 @@ from html.parser import HTMLParser
 from twinjet.index.cutouts.errors import ArchiveTroubleError, NoCoverageError
 from twinjet.model.decode import read_cutout
 from twinjet.model.errors import (
+    AmbiguousImageError,
     CutoutError,
     ImageTooLargeError,
     ImageTooSmallError,
     NoImageError,
     NoUsablePixelsError,
+    TooManyHdusError,
+    UnsupportedPixelsError,
 )
 
 _BLOCK, _CARD = 2880, 80
+
+# An image that is whole and that nobody can use: another attempt brings the same.
+_UNUSABLE = (
+    AmbiguousImageError,
+    ImageTooLargeError,
+    ImageTooSmallError,
+    NoImageError,
+    TooManyHdusError,
+    UnsupportedPixelsError,
+)
 
 # Of a page; what it says stands at the beginning.
 _PAGE_BYTES = 16_384
@@ -66,7 +79,7 @@ def whole_fits(data: bytes, host: str) -> bytes:
     except NoUsablePixelsError as exc:
         msg = f"no coverage by {host}: {exc}"
         raise NoCoverageError(msg) from exc
-    except (NoImageError, ImageTooLargeError, ImageTooSmallError) as exc:
+    except _UNUSABLE as exc:
         # So it is for every source: what is asked for must be changed.
         msg = f"{host} sent no usable image: {exc}"
         raise NoCoverageError(msg) from exc

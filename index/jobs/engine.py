@@ -15,7 +15,7 @@ JOBS = "twinjet-jobs"
 SHARDS = "twinjet-shards"
 """Queue of their shards, of which each worker makes one at a time."""
 
-VERSION = "2"
+VERSION = "3"
 """Of what jobs do step by step. A worker takes jobs of its own version only, so this
 changes when a job that is under way could not be gone on with."""
 

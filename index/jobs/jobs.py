@@ -128,7 +128,8 @@ class Jobs:
             raise JobConflictError(
                 msg, parameter="catalogue", actual=other.id if other else None
             ) from exc
-        return self.get(name)
+        # Of two at the same time with one key, this may be the other's.
+        return _same(self.get(name), request)
 
     def get(self, job_id: str) -> Job:
         """One job.
@@ -156,6 +157,13 @@ class Jobs:
         return next(
             (j for j in jobs if j.request.catalogue_name == catalogue_name), None
         )
+
+    def at_work(self) -> set[str]:
+        """Workers that have a job or a shard now."""
+        found = self._client.list_workflows(
+            status="PENDING", load_input=False, load_output=False
+        )
+        return {one.executor_id for one in found if one.executor_id}
 
     def cancel(self, job_id: str) -> Job:
         """End a job, its steps that are under way within seconds.

@@ -99,7 +99,8 @@ class ProgressBoard:
             done=int(done),
             total=job.total,
             began_at=_in_utc(job.began_at),
-            updated_at=_in_utc(latest),
+            # None where the stage changed between the two questions.
+            updated_at=_in_utc(latest or job.updated_at),
         )
 
     def forget_parts(self, job_id: str) -> None:

@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -59,6 +59,7 @@ _NAMED = 100
 class Bench(Protocol):
     """What a worker gives to the steps of a job."""
 
+    name: str
     home: Home
     store: SourceStore
     board: ProgressBoard
@@ -195,9 +196,30 @@ def clear(job: str) -> None:
         _log.exception("what job %s has written could not be removed", job)
 
 
-def embed_one(job: str, data: dict[str, Any], plan: dict[str, Any], number: int) -> int:
-    """Make one shard; returns how many of its cutouts could not be embedded."""
+def worker_name() -> str:
+    """Of this process."""
+    return _bench().name
+
+
+def others_at_work(tried: Collection[str]) -> bool:
+    """Whether somebody has work now who has not tried it."""
+    return bool(_bench().jobs.at_work().difference(tried))
+
+
+def embed_one(
+    job: str,
+    data: dict[str, Any],
+    plan: dict[str, Any],
+    number: int,
+    tried: Collection[str],
+) -> int | None:
+    """Make one shard; returns how many of its cutouts could not be embedded.
+
+    None where this worker has tried it and could not.
+    """
     bench = _bench()
+    if bench.name in tried:
+        return None
     folder, shop = _folder(bench, plan), _shop(bench, data, plan)
     with _Place.encoding:
         total = len(read_task(folder, number, plan["shards"]))

@@ -8,12 +8,19 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from dbos import DBOS, SetEnqueueOptions, SetWorkflowID, StepOptions
+from dbos import (
+    DBOS,
+    SetEnqueueOptions,
+    SetWorkflowID,
+    StepOptions,
+    WorkflowHandle,
+)
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from twinjet.index.errors import (
     GenerationDamagedError,
     IndexUnavailableError,
+    JobCancelledError,
     JobError,
     ScratchError,
     SharedStoreError,
@@ -42,6 +49,11 @@ _ROUNDS = 3
 # Between the first try of a step and the second; three times as long before each next.
 FIRST_WAIT_S = 1.0
 _TRIES = 6
+
+# A worker that could not make a shard rests for so many first waits, and a shard is
+# lost when so often nobody was there who has not tried it.
+_RESTS = 10
+_ALONE = 2
 
 # Seconds between looks at a shard that is waited for.
 _LOOK_S = 0.2
@@ -84,24 +96,65 @@ def _shards(
     for number in range(plan["shards"]):
         name = f"{job}-{again}-{number}"
         with SetWorkflowID(name), SetEnqueueOptions(app_version=VERSION):
+            hand = {"name": name, "turn": 0, "alone": 0, "tried": {}}
             shards.append(
-                DBOS.enqueue_workflow(SHARDS, embed, job, request, plan, number)
+                DBOS.enqueue_workflow(SHARDS, embed, job, request, plan, number, hand)
             )
     failed = []
     for number, shard in enumerate(shards):
         try:
-            shard.get_result(polling_interval_sec=_LOOK_S)
+            found = shard.get_result(polling_interval_sec=_LOOK_S)
+            while "handed_on" in found:
+                next_one: WorkflowHandle[dict[str, Any]] = DBOS.retrieve_workflow(
+                    found["handed_on"], existing_workflow=False
+                )
+                found = next_one.get_result(polling_interval_sec=_LOOK_S)
+            reason = found.get("failed")
         except Exception as exc:  # noqa: BLE001 - whatever it was, its sources are lost
-            failed.append({"shard": number, "reason": str(exc)[:500]})
+            reason = str(exc)
+        if reason is not None:
+            failed.append({"shard": number, "reason": reason[:500]})
     return failed
 
 
 @DBOS.workflow(name="embed", max_recovery_attempts=10_000)
-def embed(job: str, request: dict[str, Any], plan: dict[str, Any], number: int) -> int:
-    """Make one shard; returns how many of its cutouts could not be embedded."""
-    # Whatever it was, of a device or a store of cutouts: it may be over the next time.
-    step = partial(steps.embed_one, job, request, plan, number)
-    return _step("embed", step, transient=(Exception,))
+def embed(
+    job: str,
+    request: dict[str, Any],
+    plan: dict[str, Any],
+    number: int,
+    hand: dict[str, Any],
+) -> dict[str, Any]:
+    """Make one shard, or hand it on: what one worker cannot do another may.
+
+    `hand` has the name of the first try, how many there were before this one, which
+    workers cannot and why, and how often nobody else was seen at work since. Returns
+    how many cutouts could not be embedded, or who goes on, or why nobody can.
+    """
+    tried = dict(hand["tried"])
+    try:
+        step = partial(steps.embed_one, job, request, plan, number, [*tried])
+        # Whatever it was, of a device or a store of cutouts: it may be over the next
+        # time.
+        count = _step("embed", step, transient=(Exception,))
+        if count is not None:
+            return {"missing": count}
+    except JobCancelledError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - it may be of this worker alone
+        tried[_step("worker", steps.worker_name)] = str(exc)
+    others = _step("others", partial(steps.others_at_work, [*tried]))
+    alone = 0 if others else hand["alone"] + 1
+    if alone > _ALONE:
+        return {"failed": [*tried.values()][-1]}
+    turn = hand["turn"] + 1
+    name = f"{hand['name']}-{turn}"
+    later = hand | {"turn": turn, "alone": alone, "tried": tried}
+    with SetWorkflowID(name), SetEnqueueOptions(app_version=VERSION):
+        DBOS.enqueue_workflow(SHARDS, embed, job, request, plan, number, later)
+    # It has shown that it cannot: what it does not take meanwhile others do.
+    DBOS.sleep(_RESTS * FIRST_WAIT_S)
+    return {"handed_on": name}
 
 
 @DBOS.workflow(name="scheduled")

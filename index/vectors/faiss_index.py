@@ -139,7 +139,11 @@ class FaissIndex:
     """
 
     def __init__(
-        self, path: Path, vectors: Vectors, *, scan_from: int = SCAN_FROM
+        self,
+        path: Path,
+        vectors: Vectors,
+        *,
+        scan_from: int = SCAN_FROM,
     ) -> None:
         self._vectors = vectors
         self._index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)

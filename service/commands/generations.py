@@ -32,6 +32,7 @@ def generations(home: Path | None, as_json: bool) -> None:
             "catalogue": generation.catalogue_name,
             "sources": generation.source_count,
             "created_at": generation.created_at.isoformat(),
+            "forced": generation.forced,
         }
         if as_json:
             click.echo(json.dumps(line))
@@ -42,6 +43,7 @@ def generations(home: Path | None, as_json: bool) -> None:
                 f"{generation.created_at:%Y-%m-%d %H:%M} "
                 f"{generation.source_count} sources of {generation.catalogue_name}, "
                 f"encoder {generation.encoder_id}"
+                + (f", forced: {generation.forced}" if generation.forced else "")
             )
 
 

@@ -17,7 +17,10 @@ from rich.progress import (
 from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import NoGenerationError
 from twinjet.index.generation import OpenGeneration, open_generation
+from twinjet.index.moc import moc_of_bytes
 from twinjet.index.ownership import join
+from twinjet.index.region_text import parse_region
+from twinjet.index.regions import Region
 from twinjet.index.store import SourceStore
 from twinjet.index.vectors.engine import VectorEngine, open_engine
 from twinjet.model.encoder import (
@@ -39,6 +42,16 @@ PIXEL_SCALE = click.option(
     type=click.FloatRange(0, 3600, min_open=True),
     help="Pixel size in arcsec of cutouts without WCS.",
 )
+REGION = click.option(
+    "--region",
+    metavar="TEXT",
+    help="Part of the sky, ICRS degrees: 'CIRCLE 180 30 2', RANGE, BOX, POLYGON, MOC.",
+)
+MOC = click.option(
+    "--moc",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Part of the sky: a MOC as a file, FITS, ASCII or JSON.",
+)
 
 errors = Console(stderr=True, highlight=False)
 
@@ -49,6 +62,25 @@ def config_of(home: Path | None, **values: Any) -> Config:
     if home is not None:
         given["home"] = home
     return Config(**given)
+
+
+def region_of(text: str | None, moc: Path | None) -> Region | None:
+    """The part of the sky that was given, as text or as a file of a MOC.
+
+    Raises
+    ------
+    RegionError
+        It cannot be understood.
+    """
+    if moc is None:
+        return None if text is None else parse_region(text)
+    if text is not None:
+        msg = "--region and --moc are two parts of the sky: leave one of them out"
+        raise click.UsageError(msg)
+    try:
+        return moc_of_bytes(moc.read_bytes())
+    except OSError as exc:
+        raise click.FileError(str(moc), exc.strerror) from exc
 
 
 def store_of(config: Config) -> SourceStore:

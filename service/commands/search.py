@@ -12,19 +12,21 @@ from twinjet.index.examples import Examples
 from twinjet.index.names import parse_position
 from twinjet.index.options import MAX_K, MAX_OFFSET, Options
 from twinjet.index.outliers import outliers as find_outliers
-from twinjet.index.region_text import parse_region
 from twinjet.index.scorers import STRATEGIES, Strategy
 from twinjet.index.search import Answer, Searcher
 from twinjet.model.decode import read_cutout
 from twinjet.service.commands.options import (
     HOME,
     JSON,
+    MOC,
     PIXEL_SCALE,
+    REGION,
     config_of,
     encoder_of,
     errors,
     existing_store_of,
     open_current,
+    region_of,
 )
 from twinjet.service.commands.printing import FORMAT, Output, about, show
 from twinjet.service.config import Config
@@ -40,7 +42,6 @@ _OFFSET = click.option(
 _WHERE = click.option(
     "--where", help="Filter on columns, as 'angular_size_arcsec > 30'."
 )
-_REGION = click.option("--region", help="Part of the sky, as 'circle 180 2.5 0.5'.")
 _EXCLUDE = click.option("--exclude", multiple=True, metavar="ID", help="Leave out.")
 _DUPLICATES = click.option(
     "--keep-duplicates", is_flag=True, help="Keep an object catalogued twice."
@@ -83,7 +84,8 @@ _DUPLICATES = click.option(
     help="How far from a position its source may be, arcsec.",
 )
 @_WHERE
-@_REGION
+@REGION
+@MOC
 @click.option("--min-similarity", type=click.FloatRange(-1, 1), help="Least cosine.")
 @click.option(
     "--diversity",
@@ -159,7 +161,8 @@ def search(
 @_K
 @_OFFSET
 @_WHERE
-@_REGION
+@REGION
+@MOC
 @click.option("--least", is_flag=True, help="The least isolated first.")
 @_EXCLUDE
 @_DUPLICATES
@@ -203,11 +206,13 @@ def embed(
         click.echo(json.dumps(line))
 
 
-def _options(config: Config, *, region: str | None, **chosen: Any) -> Options:
+def _options(
+    config: Config, *, region: str | None, moc: Path | None, **chosen: Any
+) -> Options:
     """Options of a search, as they were given."""
     return Options(
         duplicate_radius_arcsec=config.duplicate_radius_arcsec,
-        region=None if region is None else parse_region(region),
+        region=region_of(region, moc),
         **chosen,
     )
 

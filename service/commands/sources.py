@@ -9,12 +9,22 @@ import click
 
 from twinjet.index.errors import NoGenerationError
 from twinjet.index.resolve import resolve
-from twinjet.service.commands.options import HOME, JSON, config_of, existing_store_of
+from twinjet.service.commands.options import (
+    HOME,
+    JSON,
+    MOC,
+    REGION,
+    config_of,
+    existing_store_of,
+    region_of,
+)
 
 
 @click.command()
 @click.argument("name", required=False)
 @click.option("--where", help="Filter on columns, as \"fr_class = 'FRI'\".")
+@REGION
+@MOC
 @click.option("--sort", help="Column; '-column' for descending.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=20, show_default=True)
 @HOME
@@ -22,6 +32,8 @@ from twinjet.service.commands.options import HOME, JSON, config_of, existing_sto
 def sources(
     name: str | None,
     where: str | None,
+    region: str | None,
+    moc: Path | None,
     sort: str | None,
     limit: int,
     home: Path | None,
@@ -37,7 +49,13 @@ def sources(
     if name is not None:
         found = [m.source for m in resolve(store, current.number, name, limit=limit)]
     else:
-        found, _ = store.page(current.number, where=where, sort=sort, limit=limit)
+        found, _ = store.page(
+            current.number,
+            where=where,
+            region=region_of(region, moc),
+            sort=sort,
+            limit=limit,
+        )
     rows = [
         {"source_id": s.source_id, "ra": s.ra, "dec": s.dec, "survey": s.survey}
         | dict(s.columns)

@@ -10,6 +10,7 @@ from twinjet.index.options import Options
 from twinjet.service.answers import Asking, AskingDep
 from twinjet.service.content import JSON, JsonRoute, form_only
 from twinjet.service.dependencies import OptionsDep, ResourcesDep
+from twinjet.service.regions import MocFile, within, within_moc
 from twinjet.service.responses import PROBLEM_RESPONSES, TABLE_RESPONSES
 from twinjet.service.schemas_batch import BatchIn, BatchOut
 from twinjet.service.uploads import file_bytes
@@ -44,6 +45,7 @@ def similar_to_ids(
     *,
     radius_arcsec: _Radius = 30.0,
 ) -> Response:
+    options = within(options, batch.region)
     return _answered(asking, batch.rows(), options, radius_arcsec)
 
 
@@ -70,8 +72,10 @@ async def similar_to_table(
             "or both: then the position stands for an ID that is not in this index"
         ),
     ],
+    moc: MocFile = None,
     radius_arcsec: _Radius = 30.0,
 ) -> Response:
+    options = await within_moc(options, moc, held.config.max_upload_bytes)
     data = await file_bytes(file, held.config.max_upload_bytes)
     name = (file.filename or "table")[:255]
     rows = await asyncio.to_thread(read_batch, data, name)

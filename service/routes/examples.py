@@ -5,6 +5,7 @@ from fastapi import APIRouter, Response
 from twinjet.service.answers import AskingDep
 from twinjet.service.content import JSON, JsonRoute
 from twinjet.service.dependencies import OptionsDep
+from twinjet.service.regions import within
 from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.schemas import QueryOut, SimilarOut
 from twinjet.service.schemas_examples import ExamplesIn, ExamplesOut
@@ -25,6 +26,7 @@ def similar_to_examples(
     asking: AskingDep, options: OptionsDep, examples: ExamplesIn
 ) -> Response:
     searcher = asking.served.searcher
+    options = within(options, examples.region)
     answer = searcher.similar_to_examples(examples.examples(), options)
     query = QueryOut(kind="examples", examples=ExamplesOut.of(examples))
     return asking.similar(answer, query)

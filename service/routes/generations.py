@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 
 from twinjet.index.errors import UnknownEncoderError, UnknownGenerationError
 from twinjet.index.export import embeddings_parquet
-from twinjet.index.generation import Manifest, open_generation
+from twinjet.index.generation import Manifest
 from twinjet.index.reindex import publish_again
 from twinjet.service.access import admin
 from twinjet.service.dependencies import RegionDep, ResourcesDep, region_only
@@ -64,6 +64,7 @@ def one_generation(
         **item.model_dump(),
         manifest={n: v for n, v in manifest.to_dict().items() if n in shown},
         report=generation.report,
+        forced=generation.forced,
     )
 
 
@@ -82,11 +83,9 @@ def embeddings(
         message = f"generation {number} has not been published"
         raise UnknownGenerationError(message, actual=number)
     served = held.served
-    opened = (
-        served.searcher.generation
-        if served.generation.number == number
-        else open_generation(held.config.files.generation(generation.folder))
-    )
+    if served.generation.number != number:
+        served = held.earlier(number)  # open for the next ones who ask, too
+    opened = served.searcher.generation
     name = f"twinjet-{generation.catalogue_name}-{number}.parquet"
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)
     return StreamingResponse(

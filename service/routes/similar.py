@@ -12,6 +12,7 @@ from twinjet.service.answers import AskingDep
 from twinjet.service.content import form_only
 from twinjet.service.dependencies import OptionsDep, ResourcesDep
 from twinjet.service.inference import Embedded
+from twinjet.service.regions import MocFile, within_moc
 from twinjet.service.responses import PROBLEM_RESPONSES, TABLE_RESPONSES
 from twinjet.service.routes.examples import EXAMPLES_BODY
 from twinjet.service.schemas import EmbeddingOut, QueryOut, SimilarOut
@@ -105,7 +106,9 @@ async def similar_to_upload(
     invariant: _Invariant = None,
     pixel_scale_arcsec: _Scale = None,
     hdu: _Hdu = None,
+    moc: MocFile = None,
 ) -> Response:
+    options = await within_moc(options, moc, held.config.max_upload_bytes)
     searcher = held.embedding_searcher(asking.served)
     data = await file_bytes(file, held.config.max_upload_bytes)
     embedded = await held.inference.embed(

@@ -113,3 +113,20 @@ def test_a_connection_that_comes_back_to_a_closed_store_is_closed(
     assert driver is not None
     assert second is not None
     assert (driver.closed, second.closed) == (True, True)
+
+
+def test_a_machine_without_power_is_noticed_within_seconds(
+    machines: tuple[sa.Engine, sa.Engine],
+) -> None:
+    """The server of the database asks for it; the system's own limit is two hours."""
+    lease = lease_of(machines[0], 7)
+    assert lease is not None
+    assert lease.take()
+    connection = lease._connection
+    assert connection is not None
+    found = [
+        connection.exec_driver_sql(f"SHOW tcp_keepalives_{name}").scalar()
+        for name in ("idle", "interval", "count")
+    ]
+    assert found == ["5", "5", "3"]
+    lease.release()

@@ -19,7 +19,7 @@ from twinjet.index.errors import (
 )
 from twinjet.index.regions import Cone
 from twinjet.index.resolve import resolve
-from twinjet.index.schema import Base
+from twinjet.index.schema import Base, GenerationRow
 from twinjet.index.sky import (
     chord_of,
     cone_ranges,
@@ -292,6 +292,61 @@ def test_many_starters_migrate_once(engine: sa.Engine) -> None:
         starter.join()
     assert faults == []
     assert SourceStore(engine).current() is None
+
+
+def test_what_is_published_again_is_not_dropped_meanwhile(
+    engine: sa.Engine, store: SourceStore
+) -> None:
+    """A rollback has asked, and has not ended, when the retirement comes."""
+    first, second = publish(store, SKY[:103]), publish(store, SKY[:103])
+    own = create_engine(engine.url.render_as_string(hide_password=False))
+    refused: list[str] = []
+
+    def drop() -> None:
+        try:
+            SourceStore(own).drop_generation(first)
+        except StoreError as exc:
+            refused.append(str(exc))
+
+    retirement = threading.Thread(target=drop)
+
+    def meanwhile(*arguments: object) -> None:
+        if str(arguments[2]).startswith("INSERT INTO publication"):
+            retirement.start()
+            retirement.join(1.0)  # it waits for us
+
+    sa.event.listen(engine, "before_cursor_execute", meanwhile)
+    store.publish(first)
+    retirement.join()
+    own.dispose()
+    current = store.current()
+    assert current is not None
+    assert (current.number, store.count(first)) == (first, 103)
+    assert refused == [f"generation {first} is the current one and stays"]
+    store.drop_generation(second)
+
+
+def test_the_current_generation_is_one_that_is_there(store: SourceStore) -> None:
+    first, second = publish(store, SKY[:103]), publish(store, SKY[:103])
+    with store.engine.begin() as connection:  # as an earlier version could leave it
+        gone = sa.update(GenerationRow).where(GenerationRow.number == second)
+        connection.execute(gone.values(state="gone"))
+    current = store.current()
+    assert current is not None
+    assert current.number == first
+
+
+def test_what_was_passed_over_is_known_after_a_rollback(store: SourceStore) -> None:
+    number = publish(store, SKY[:103])
+    assert store.generation(number).forced is None
+    forced = store.begin_generation(
+        encoder_id="e", catalogue_name="c", catalogue_digest="d", columns=[]
+    )
+    store.add_sources(forced, 0, SKY[:2])
+    store.publish_build(forced, source_count=2, folder="f", forced="removed")
+    store.publish(number)
+    store.publish(forced)
+    assert [g.forced for g in store.generations()] == ["removed", None]
 
 
 def test_a_store_that_cannot_be_reached_says_so() -> None:

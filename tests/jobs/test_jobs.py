@@ -1,12 +1,14 @@
 """Jobs on SQLite and PostgreSQL: begun once, followed, cancelled, repeated."""
 
+import subprocess
 import threading
 import time
 from dataclasses import replace
-from itertools import chain, repeat
+from itertools import chain, count, repeat
 
 import numpy as np
 import pytest
+from commands import TWINJET
 from fastapi.testclient import TestClient
 from installations import Installation
 from skies import small_encoder
@@ -131,6 +133,21 @@ def test_fifty_at_once_with_one_key_are_one_job(installation: Installation) -> N
     assert len(installation.jobs.latest()) == 1
 
 
+def test_one_key_at_once_for_different_requests_is_one_job_and_refusals(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither sees the other before it asks."""
+    request = installation.sky(4)
+    first = installation.jobs.submit(request, idempotency_key="k")
+    find, looks = installation.jobs._find, iter([None])
+    monkeypatch.setattr(installation.jobs, "_find", lambda n: next(looks, find(n)))
+    other = replace(request, name="other")
+    with pytest.raises(IdempotencyError, match=first.id):
+        installation.jobs.submit(other, idempotency_key="k")
+    looks = iter([None])
+    assert installation.jobs.submit(request, idempotency_key="k").id == first.id
+
+
 def test_a_cancelled_job_publishes_nothing(installation: Installation) -> None:
     request = installation.sky(8)
     job = installation.jobs.submit(request)
@@ -150,7 +167,7 @@ def test_a_job_that_is_cancelled_under_way_ends(
     """Cancelled while its second shard is made: nothing after that is begun."""
     request = installation.sky(12)
     reached, go_on = threading.Event(), threading.Event()
-    begun = iter(range(3))
+    begun = count()
 
     def slow(*arguments: object, **named: object) -> int:
         if next(begun) == 1:
@@ -332,9 +349,10 @@ def test_cutouts_that_cannot_be_read_for_a_while_are_read_again(
     """A disk that goes away after the plan is no property of the pixels."""
     request = replace(installation.sky(12), max_failed_fraction=0.9)
     sky, away = installation.folder / "sky", installation.folder / "away"
+    begun = count()
 
     def leaving(*arguments: object, **named: object) -> int:
-        if arguments[1] == 1 and sky.exists():
+        if next(begun) == 1:
             sky.rename(away)
         return embed_shard(*arguments, **named)  # type: ignore[arg-type]
 
@@ -377,11 +395,43 @@ def test_a_worker_with_another_encoder_makes_no_shards(
         raise AssertionError
 
     monkeypatch.setattr(STEP, other)
+    monkeypatch.setattr("twinjet.index.jobs.workflows.FIRST_WAIT_S", 0.01)
     with installation.worker() as worker:
         loads = chain([small_encoder(views=1)], repeat(small_encoder(1)))
         monkeypatch.setattr(worker, "_encoder", lambda _name: next(loads))
         job = ended(installation, installation.jobs.submit(request))
     assert (job.state, "TWINJET_ENCODER" in str(job.error)) == ("failed", True)
+
+
+def test_a_shard_that_one_worker_cannot_make_another_does(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a wrong TWINJET_ENCODER does: it fails at once, and would empty the queue."""
+    request = installation.sky(32)
+    failed = []
+
+    def broken(*arguments: object, **_: object) -> int:
+        failed.append(arguments[1])
+        msg = "this machine has not what it takes"
+        raise JobError(msg)
+
+    monkeypatch.setattr(STEP, broken)
+    monkeypatch.setattr("twinjet.index.jobs.workflows.FIRST_WAIT_S", 0.1)
+    monkeypatch.setenv("TWINJET_DATABASE_URL", installation.database_url)
+    monkeypatch.setenv("TWINJET_ENCODER", str(installation.card))
+    command = [str(TWINJET), "worker", "--home", str(installation.home.path)]
+    other = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    try:
+        assert other.stderr is not None
+        assert "is ready" in other.stderr.readline()
+        with installation.worker():
+            job = ended(installation, installation.jobs.submit(request))
+    finally:
+        other.kill()
+        other.communicate()
+    assert failed
+    assert job.report is not None, job.error
+    assert (job.report["count"], job.report["failed_shards"]) == (32, [])
 
 
 def test_a_worker_of_another_home_does_not_begin(

@@ -161,7 +161,13 @@ def test_the_description_knows_both_bodies(client: TestClient) -> None:
     content = operation["requestBody"]["content"]
     assert set(content) == {"multipart/form-data", "application/json"}
     schema = content["application/json"]["schema"]
-    assert set(schema["properties"]) == {"like", "unlike", "pairs", "strategy"}
+    assert set(schema["properties"]) == {
+        "like",
+        "unlike",
+        "pairs",
+        "strategy",
+        "region",
+    }
     assert "$ref" not in str(schema)
 
 

@@ -266,7 +266,7 @@ def test_a_table_is_no_image(client: TestClient) -> None:
     file = io.BytesIO()
     hdus.writeto(file)
     body = assert_problem(upload(client, file.getvalue()), 422, "no-image-hdu")
-    assert "BinTableHDU" in body["detail"]
+    assert "BINTABLE" in body["detail"]
 
 
 @pytest.mark.parametrize(

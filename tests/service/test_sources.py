@@ -178,8 +178,8 @@ def test_every_error_of_ours_has_a_place_in_the_table() -> None:
         *("BuildInProgressError", "TooManyFailuresError", "StoreError", "CutoutError"),
         *(
             "SharedStoreError",
-            "ScratchError",
             "DiscoveryError",
+            "ScratchError",
             "ShardDamagedError",
             "CutoutsUnreadError",
             "VerificationError",

@@ -1,5 +1,6 @@
 """Searchers over vectors and places of one's own choice, without any encoder."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +30,34 @@ def positions() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 RA, DEC = positions()
 
 
-def make(folder: Path, vectors: NDArray[np.float32]) -> Searcher:
+def make(
+    folder: Path,
+    vectors: NDArray[np.float32],
+    *,
+    ra: NDArray[np.float64] = RA,
+    dec: NDArray[np.float64] = DEC,
+    columns: Sequence[Column] = (),
+    values: Sequence[Mapping[str, str | float | None]] | None = None,
+) -> Searcher:
+    """Sources s0, s1 ..., whose column n is their number, and what else is given."""
     count = len(vectors)
+    ra, dec = ra[:count], dec[:count]
+    values = values or [{}] * count
     engine = create_engine(f"sqlite:///{folder / 'store.sqlite'}")
     upgrade(engine)
     store = SourceStore(engine)
     number = store.begin_generation(
-        encoder_id="e", catalogue_name="c", catalogue_digest="d", columns=(Column("n"),)
+        encoder_id="e",
+        catalogue_name="c",
+        catalogue_digest="d",
+        columns=(Column("n"), *columns),
     )
-    sources = [Source(f"s{i}", RA[i], DEC[i], columns={"n": i}) for i in range(count)]
-    store.add_sources(number, 0, sources)
+    sources = [
+        Source(f"s{i}", float(ra[i]), float(dec[i]), columns={"n": i, **values[i]})
+        for i in range(count)
+    ]
+    for start in range(0, count, 1000):
+        store.add_sources(number, start, sources[start : start + 1000])
     manifest = Manifest(
         number=number,
         encoder_id="e",
@@ -54,7 +73,7 @@ def make(folder: Path, vectors: NDArray[np.float32]) -> Searcher:
     write_generation(
         folder / "g000001",
         manifest,
-        [(vectors, unit_vectors(RA[:count], DEC[:count]))],
+        [(vectors, unit_vectors(ra, dec))],
     )
     store.publish_build(number, source_count=count, folder="g000001")
     return Searcher(open_generation(folder / "g000001"), store)

@@ -1,0 +1,63 @@
+"""Odd files sent to a service, and what is wrong with its answers."""
+
+from collections.abc import Callable, Iterable
+
+import httpx2 as httpx
+from oddities import Oddity, plain
+
+from twinjet.model.errors import NoUsablePixelsError
+from twinjet.service.errors import lookup
+
+Post = Callable[..., httpx.Response]
+
+
+def faults_of(post: Post, files: Iterable[Oddity]) -> list[str]:
+    """Each file is sent to ``POST /similar``; a line for each answer that is wrong.
+
+    The plain file is sent before and after, and must have the same neighbours.
+    """
+    first = neighbours(_send(post, plain()))
+    assert len(first) == 10
+    faults = []
+    for odd in files:
+        fault = _fault(odd, _send(post, odd.make(), odd.hdu), first)
+        if fault is not None:
+            faults.append(f"{odd.name}: {fault}")
+    if neighbours(_send(post, plain())) != first:
+        faults.append("the plain file has other neighbours at the end")
+    return faults
+
+
+def _send(post: Post, data: bytes, hdu: int | None = None) -> httpx.Response:
+    params = {"k": "10"} | ({} if hdu is None else {"hdu": str(hdu)})
+    return post("/similar", params=params, files={"file": ("odd.fits", data)})
+
+
+def neighbours(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 200, answer.text
+    return [one["source"]["source_id"] for one in answer.json()["neighbours"]]
+
+
+def _fault(odd: Oddity, answer: httpx.Response, expected: list[str]) -> str | None:
+    body = answer.json()
+    if odd.error is None and not odd.faint:
+        return _answer_fault(odd, answer, expected)
+    if not 400 <= answer.status_code < 500:
+        return f"status {answer.status_code}"
+    if answer.headers["content-type"] != "application/problem+json":
+        return f"no problem document: {answer.headers['content-type']}"
+    known = lookup(odd.error or NoUsablePixelsError)
+    got = (answer.status_code, body["type"].removeprefix("/problems/"))
+    return f"{got} instead of {known}" if known not in {None, got} else None
+
+
+def _answer_fault(
+    odd: Oddity, answer: httpx.Response, expected: list[str]
+) -> str | None:
+    if answer.status_code != 200:
+        return answer.text
+    notes = answer.json()["query"]["notes"]
+    if not any(odd.note in note for note in (*notes, "")):
+        return f"{odd.note!r} is not in {notes}"
+    found = neighbours(answer)
+    return f"neighbours {found}" if odd.same and found != expected else None
