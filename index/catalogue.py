@@ -318,7 +318,7 @@ def angle_of(value: Any, word: str, unit: str | None) -> float:
     >>> round(angle_of("12:00:00", "ra", None), 9)
     180.0
     """
-    if value is None or _is_empty(str(value).strip()):
+    if value is None or is_empty(str(value).strip()):
         msg = f"{word} is missing"
         raise ValueError(msg)
     try:
@@ -354,7 +354,7 @@ def _clean(text: str) -> str:
     return text.replace("\0", "").strip()
 
 
-def _is_empty(text: str) -> bool:
+def is_empty(text: str) -> bool:
     """Whether a cell has no value; C prints NaN with a sign."""
     text = text.lower()
     return text in EMPTY or text.lstrip("+-") == "nan"
@@ -364,7 +364,7 @@ def _seen(value: Any) -> _Seen | None:
     if isinstance(value, bool):
         return "boolean"
     text = _clean(str(value)).lower()
-    if value is None or _is_empty(text):
+    if value is None or is_empty(text):
         return None
     if text in _TRUTH:
         return "boolean"
@@ -381,7 +381,7 @@ def _seen(value: Any) -> _Seen | None:
 
 def _value(value: Any, kind: Kind) -> Value:
     text = _clean(str(value))
-    if value is None or _is_empty(text):
+    if value is None or is_empty(text):
         return None
     if kind == "boolean":
         return value if isinstance(value, bool) else _TRUTH[text.lower()]

@@ -39,6 +39,9 @@ _HEAD_BYTES = 65_536
 # Of which a FITS file is made.
 _FITS_BLOCK = 2880
 
+# Of a row of a FITS table, and of all that are in memory together.
+_MAX_ROW_BYTES = 64 * 2**20
+
 # Rows that are plain Python values at a time.
 _BLOCK = 8192
 
@@ -205,6 +208,9 @@ def _read_fits(opened: Callable[[], IO[bytes]], path: Path) -> RawTable:
             raise ValueError(msg)
         header, start = hdu.header, hdu.fileinfo()["datLoc"]
         place = hdus.index_of(hdu)
+    if not 0 < header["NAXIS1"] <= _MAX_ROW_BYTES:
+        msg = f"its rows have {header['NAXIS1']} bytes; 1 to {_MAX_ROW_BYTES} may be"
+        raise ValueError(msg)
     ucds = [header.get(f"TUCD{i}") for i in range(1, header["TFIELDS"] + 1)]
     if isinstance(hdu, fits.TableHDU) or header["PCOUNT"]:
         # Text, or values of any length that lie behind the rows.
@@ -236,14 +242,15 @@ class _FitsRows:
     def __iter__(self) -> Iterator[tuple[int, Sequence[Any]]]:
         with self._opened() as file:
             file.seek(self._start)
-            for first in range(0, self._count, _BLOCK):
-                wanted = min(_BLOCK, self._count - first) * self._row_bytes
+            block = min(_BLOCK, _MAX_ROW_BYTES // self._row_bytes)
+            for first in range(0, self._count, block):
+                wanted = min(block, self._count - first) * self._row_bytes
                 for place, values in _AstropyRows(self.table(self._read(file, wanted))):
                     yield first + place, values
 
     def table(self, data: bytes) -> Table:
         """A table of some rows as they are in the file."""
-        self._header["NAXIS2"] = len(data) // max(self._row_bytes, 1)
+        self._header["NAXIS2"] = len(data) // self._row_bytes
         padding = bytes(-len(data) % _FITS_BLOCK)
         text = self._header.tostring().encode("ascii")
         with warnings.catch_warnings():

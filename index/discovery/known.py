@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from twinjet.index.catalogue import (
-    EMPTY,
     MAX_ID_LENGTH,
     angle_of,
+    is_empty,
     places_of,
     text_of,
 )
@@ -298,7 +298,7 @@ def _entry(
         raise ValueError(msg)
     # Many lists have no position of some of their sources.
     texts = [text_of(values, places[word]) or "" for word in units]
-    if not units or any(text.lower() in EMPTY for text in texts):
+    if not units or any(is_empty(text) for text in texts):
         if source_id is None:
             msg = "it has neither an ID nor a position"
             raise ValueError(msg)

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import tracemalloc
 from pathlib import Path
 
@@ -367,6 +368,19 @@ def test_a_fits_table_that_ends_early_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(CatalogueFormatError, match="ends before its last row"):
         read_catalogue(path)
+
+
+@pytest.mark.parametrize("row_bytes", [0, 2**40])
+def test_a_fits_table_of_impossible_rows_is_refused(
+    tmp_path: Path, row_bytes: int
+) -> None:
+    path = tmp_path / "c.fits"
+    fits_table(3).write(path)
+    card = f"NAXIS1  = {row_bytes:>20}".encode()
+    data = re.sub(rb"NAXIS1  = +[1-9][0-9]*", card, path.read_bytes(), count=1)
+    path.write_bytes(data)
+    with pytest.raises(CatalogueFormatError, match=r"c\.fits"):
+        list(read_catalogue(path).sources)
 
 
 def test_memory_does_not_grow_with_a_fits_table(tmp_path: Path) -> None:
