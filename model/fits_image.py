@@ -116,6 +116,13 @@ def _decoded(
         with warnings.catch_warnings():
             # Surveys' headers break many small rules: only pixels and WCS matter.
             warnings.simplefilter("ignore")
+            if _is_plain(block):
+                # As it stands in the file, without the three copies of a reader.
+                header = fits.Header.fromstring(_headers(block))
+                kind = np.dtype(f">f{-block.bitpix() // 8}")
+                count = shape[0] * shape[1]
+                pixels = np.frombuffer(data, kind, count, block.data_start)
+                return header, pixels.reshape(shape), _celestial_wcs(header)
             with fits.open(io.BytesIO(_alone(block, data)), memmap=False) as hdus:
                 image = hdus[1 if is_compressed(block) else 0]
                 header, pixels = image.header, np.asarray(image.data).reshape(shape)
@@ -139,8 +146,21 @@ def _check_scaling(block: HeaderBlock) -> None:
             raise MalformedFitsError(msg, actual=str(text)[:30])
 
 
+def _is_plain(block: HeaderBlock) -> bool:
+    """Whether the pixels are floating point without a scale."""
+    scaled = {"BSCALE", "BZERO"} & block.cards.keys()
+    return not (is_compressed(block) or scaled) and block.bitpix() < 0
+
+
 def _alone(block: HeaderBlock, data: bytes) -> bytes:
-    """A FITS file of this HDU alone, with a header of what was checked.
+    """A FITS file of this HDU alone."""
+    end = block.data_start + block.data_bytes
+    pixels = memoryview(data)[block.data_start : end]
+    return b"".join([_headers(block), pixels, bytes(-len(pixels) % _BLOCK)])
+
+
+def _headers(block: HeaderBlock) -> bytes:
+    """Header of a FITS file of this HDU alone, of what was checked.
 
     astropy meets no other HDU, no history, no keyword that is not known here.
     """
@@ -157,9 +177,7 @@ def _alone(block: HeaderBlock, data: bytes) -> bytes:
         first = b""
         cards = [_card("SIMPLE", "T"), *sizes]
     cards += value_cards(block, _CARDS)
-    end = block.data_start + block.data_bytes
-    pixels = memoryview(data)[block.data_start : end]
-    return b"".join([first, _header(cards), pixels, bytes(-len(pixels) % _BLOCK)])
+    return first + _header(cards)
 
 
 def _card(keyword: str, value: int | str) -> str:
@@ -267,7 +285,8 @@ def _pixel_scale(wcs: WCS | None) -> tuple[float, float] | None:
     if wcs is None:
         return None
     try:
-        x, y = (float(s) * 3600 for s in proj_plane_pixel_scales(wcs))
+        with np.errstate(all="ignore"):
+            x, y = (float(s) * 3600 for s in proj_plane_pixel_scales(wcs))
         area = abs(float(np.linalg.det(wcs.pixel_scale_matrix))) * 3600**2
     except Exception:  # noqa: BLE001 - as in `_celestial_wcs`
         return None

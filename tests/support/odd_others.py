@@ -38,10 +38,12 @@ def _pixels() -> Iterator[Oddity]:
     for scale in (1e300, 1e-300):
         make = partial(plain, galaxy().astype("f8") * scale)
         yield Oddity(f"scaled_{scale}", make, errors.UnsupportedPixelsError)
-    for scale in (1e30, 1e-30, -1.0):
-        faint = scale < 0  # A source of negative brightness is none.
-        make = partial(plain, (galaxy().astype("f8") * scale))
-        yield Oddity(f"scaled_{scale}", make, faint=faint, same=not faint)
+    for scale in (1e30, 1e-30):
+        make = partial(plain, galaxy().astype("f8") * scale)
+        yield Oddity(f"scaled_{scale}", make, same=True)
+    # Of negative brightness, with no pixel of the noise above 2.5 sigma.
+    hole = np.minimum(-galaxy(), 2.5 * 1.5e-4)
+    yield Oddity("negative", partial(plain, hole), faint=True)
     white = noise.normal(0, 1, (100, 100)).clip(-2.5, 2.5).astype("f4")
     yield Oddity("only_noise", partial(plain, white), faint=True)
     ramp = np.tile(np.arange(100, dtype="f4"), (100, 1))
