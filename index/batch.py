@@ -253,7 +253,7 @@ def _looks(
             yield look_of(index, scorer, among, exact=False)[0], scorer
         return
     directions = -vectors if options.least else vectors
-    yield from zip(scans(index, directions, among), scorers, strict=True)
+    yield from zip(scans(index, directions, scorers, among), scorers, strict=True)
 
 
 def _sources(
