@@ -80,6 +80,8 @@ class BatchAnswer:
 
     results: list[Result]
     exact: bool
+    searched: int
+    """Sources that passed the filters; a row is not compared with itself."""
     timings_ms: dict[str, float]
 
 
@@ -190,6 +192,7 @@ def similar_to_each(
     return BatchAnswer(
         results=results,
         exact=exact,
+        searched=searcher.searched(among, ()),
         timings_ms={
             "lookup": 1e3 * (looked_up - started),
             "search": 1e3 * (searched - looked_up),

@@ -84,7 +84,7 @@ def settled(vectors: Vectors, query: Vectors) -> Vectors:
     """
     form = "nd,d->n" if query.ndim == 1 else "nd,nd->n"
     exact = np.einsum(form, vectors.astype(np.float64), query.astype(np.float64))
-    return exact.astype(np.float32)
+    return np.asarray(exact, np.float32)
 
 
 def _promising(rough: Vectors, before: Vectors, k: int) -> Rows:
