@@ -80,6 +80,8 @@ class BatchAnswer:
 
     results: list[Result]
     exact: bool
+    searched: int
+    """Sources that passed the filters; a row is not compared with itself."""
     timings_ms: dict[str, float]
 
 
@@ -190,6 +192,7 @@ def similar_to_each(
     return BatchAnswer(
         results=results,
         exact=exact,
+        searched=searcher.searched(among, ()),
         timings_ms={
             "lookup": 1e3 * (looked_up - started),
             "search": 1e3 * (searched - looked_up),
@@ -253,7 +256,7 @@ def _looks(
             yield look_of(index, scorer, among, exact=False)[0], scorer
         return
     directions = -vectors if options.least else vectors
-    yield from zip(scans(index, directions, among), scorers, strict=True)
+    yield from zip(scans(index, directions, scorers, among), scorers, strict=True)
 
 
 def _sources(

@@ -4,7 +4,7 @@ The order of a ranking never depends on how much of it was asked for, so that it
 pages join without a gap or a repetition.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 from twinjet.index.scorers import Scorer
 from twinjet.index.sky import chord_of
 from twinjet.index.vectors.port import Rows, VectorIndex, Vectors, best
+from twinjet.index.vectors.ranking import ROUNDING
 
 # Vectors that are scored at a time: of 512 dimensions 16 MB.
 BLOCK_ROWS = 8192
@@ -80,9 +81,14 @@ class Scored:
         Shape (n,), float32.
     rows
         Shape (n,), ascending.
+    settle
+        Scores of rows as they are shown; those of `scores` may be off by rounding.
     """
 
-    def __init__(self, scores: Vectors, rows: Rows) -> None:
+    def __init__(
+        self, scores: Vectors, rows: Rows, settle: Callable[[Rows], Vectors]
+    ) -> None:
+        self._settle = settle
         allowed = scores > -np.inf
         whole = bool(allowed.all())  # as it nearly always is: nothing is copied
         self._scores = scores if whole else scores[allowed]
@@ -90,7 +96,16 @@ class Scored:
 
     def __call__(self, depth: int, /) -> tuple[Vectors, Rows]:
         """The best, ties in ascending order of row."""
-        return best(self._scores, self._rows, depth)
+        count = len(self._scores)
+        least = -np.inf
+        if 0 < depth < count:
+            least = float(np.partition(self._scores, count - depth)[count - depth])
+        places = np.flatnonzero(self._scores >= least - 2 * ROUNDING)
+        chosen = self._rows[places]
+        scores = self._settle(chosen)
+        # Rounding may not leave out what the first look let in.
+        scores = np.where(scores > -np.inf, scores, self._scores[places])
+        return best(scores, chosen, depth)
 
 
 class Scan(Scored):
@@ -115,16 +130,18 @@ class Scan(Scored):
             for start in range(0, len(rows), BLOCK_ROWS)
         ]
         scores = np.concatenate([np.empty(0, np.float32), *parts], dtype=np.float32)
-        super().__init__(scores, rows)
+        super().__init__(scores, rows, settling(index, scorer))
 
 
 def scans(
-    index: VectorIndex, directions: Vectors, among: Rows | None = None
+    index: VectorIndex,
+    directions: Vectors,
+    scorers: Sequence[Scorer],
+    among: Rows | None = None,
 ) -> Iterator[Scored]:
     """A look at every vector for each of many directions, some of them at a time.
 
-    What is read is scored for all of these; the scores differ from those of one
-    direction alone by the rounding of float32.
+    What is read is scored for all of these; the best are settled as of one alone.
 
     Parameters
     ----------
@@ -132,6 +149,8 @@ def scans(
         Whose vectors.
     directions
         Shape (q, D), float32.
+    scorers
+        Of each direction.
     among
         Only these rows; all when None.
     """
@@ -143,8 +162,21 @@ def scans(
         for start in range(0, len(rows), BLOCK_ROWS):
             part = slice(start, start + BLOCK_ROWS)
             scores[:, part] = some @ index.vectors(rows[part]).T
-        for row in scores:
-            yield Scored(row, rows)
+        for row, scorer in zip(scores, scorers[first:], strict=False):
+            yield Scored(row, rows, settling(index, scorer))
+
+
+def settling(index: VectorIndex, scorer: Scorer) -> Callable[[Rows], Vectors]:
+    """Scores of rows by a scorer, to the last bit the same in any company."""
+
+    def settle(rows: Rows) -> Vectors:
+        parts = [
+            scorer.settled(index.vectors(rows[start : start + BLOCK_ROWS]))
+            for start in range(0, len(rows), BLOCK_ROWS)
+        ]
+        return np.concatenate([np.empty(0, np.float32), *parts], dtype=np.float32)
+
+    return settle
 
 
 class IndexLook:

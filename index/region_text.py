@@ -10,11 +10,18 @@
 """
 
 import math
+import re
 
 from twinjet.index.errors import RegionError
 from twinjet.index.moc import MAX_TEXT, moc_of_text
 from twinjet.index.polygons import MAX_VERTICES, Polygon, box
 from twinjet.index.regions import Cone, Range, Region
+
+# Python's own reads 1_0 as ten, and digits of every script.
+_NUMBER = re.compile(
+    r"[+-]?(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?|inf(?:inity)?|nan)",
+    re.IGNORECASE,
+)
 
 _SHAPES = "CIRCLE, RANGE, BOX, POLYGON or MOC"
 
@@ -35,7 +42,7 @@ def parse_region(text: str) -> Region:
     if len(text) > MAX_TEXT:
         msg = f"the region has {len(text)} characters; at most {MAX_TEXT}"
         raise RegionError(msg, limit=MAX_TEXT, actual=len(text))
-    word, _, rest = text.strip().partition(" ")
+    word, rest = (*text.split(maxsplit=1), "", "")[:2]
     match word.upper():
         case "MOC":
             return moc_of_text(rest)
@@ -86,11 +93,10 @@ def _numbers(text: str, form: str, *counts: int, infinite: bool = False) -> list
         raise RegionError(msg, limit=form, actual=len(words))
     values = []
     for word in words:
-        try:
-            value = float(word)
-        except ValueError:
+        if not _NUMBER.fullmatch(word):
             msg = f"{word[:30]!r} in the region is no number; it is written {form}"
-            raise RegionError(msg, limit=form, actual=word[:30]) from None
+            raise RegionError(msg, limit=form, actual=word[:30])
+        value = float(word)
         if math.isnan(value) or (math.isinf(value) and not infinite):
             msg = f"{word[:30]!r} in the region is no number of degrees"
             raise RegionError(msg, actual=word[:30])

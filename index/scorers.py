@@ -6,7 +6,7 @@ example that it is most like; the two are the same where there is one example.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from sklearn.linear_model import LogisticRegression
 
 from twinjet.index.errors import InvalidQueryError
 from twinjet.index.vectors.port import Vectors
+from twinjet.index.vectors.ranking import settled
 
 Strategy = Literal["mean", "best", "ranker"]
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
@@ -46,17 +47,33 @@ class Scorer:
         it, as a vector index can find them; else every vector is scored.
     named
         Whether the score is another number than the similarity.
+    sign
+        Of the score of a single reference, where it is its cosine or the contrary.
     """
 
     references: Vectors
     score: Callable[[Vectors], Vectors]
     direction: Vectors | None = None
     named: bool = True
+    sign: Literal[1, -1] = 1
 
     def similarities(self, vectors: Vectors) -> Vectors:
         """Cosine of vectors (n, D) to the most similar reference, shape (n,)."""
-        nearest: Vectors = (vectors @ self.references.T).max(axis=1)
-        return nearest
+        references = self.references
+        if len(references) == 1:
+            return settled(vectors, references[0])
+        exact = vectors.astype(np.float64) @ references.T.astype(np.float64)
+        return settled(vectors, references[exact.argmax(axis=1)])
+
+    def settled(self, vectors: Vectors) -> Vectors:
+        """Scores (n,) of vectors (n, D) that do not depend on how many they are."""
+        if self.direction is not None:
+            return settled(vectors, self.direction)
+        if not self.named and len(self.references) == 1:
+            return self.sign * settled(vectors, self.references[0])
+        # Of float64 vectors all sums are in float64.
+        exact: Any = vectors.astype(np.float64)
+        return np.asarray(self.score(exact), np.float32)
 
 
 def nearest_to(vector: Vectors) -> Scorer:
@@ -66,7 +83,7 @@ def nearest_to(vector: Vectors) -> Scorer:
 
 def farthest_from(vector: Vectors) -> Scorer:
     """By cosine to a vector (D,), the smallest first."""
-    return Scorer(vector[None], lambda x: -(x @ vector), named=False)
+    return Scorer(vector[None], lambda x: -(x @ vector), named=False, sign=-1)
 
 
 def scorer_of(likes: Vectors, unlikes: Vectors, strategy: Strategy) -> Scorer:
@@ -144,7 +161,9 @@ def best_of(likes: Vectors, unlikes: Vectors) -> Scorer:
     With unlikes alone, by cosine to the nearest of them, the smallest first.
     """
     if not len(likes):
-        return Scorer(unlikes, lambda x: -(x @ unlikes.T).max(axis=1), named=False)
+        return Scorer(
+            unlikes, lambda x: -(x @ unlikes.T).max(axis=1), named=False, sign=-1
+        )
     if len(likes) == 1 and not len(unlikes):
         return nearest_to(likes[0])
 

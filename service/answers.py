@@ -83,7 +83,9 @@ class Asking:
         began = time.perf_counter()
         out = BatchOut(
             query=BatchQueryOut(rows=len(answer.results), radius_arcsec=radius_arcsec),
-            generation=GenerationOut.of(self.served.manifest, exact=answer.exact),
+            generation=GenerationOut.of(
+                self.served.manifest, exact=answer.exact, searched=answer.searched
+            ),
             failed=sum(result.error is not None for result in answer.results),
             results=[self._result(result) for result in answer.results],
         )

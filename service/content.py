@@ -4,17 +4,17 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from fastapi import HTTPException, Request
-from fastapi.routing import APIRoute
 from starlette.datastructures import Headers
 from starlette.routing import Match
 
+from twinjet.service.json_body import JsonBodyRoute
 from twinjet.service.tables import MEDIA_TYPES, Format
 
 JSON = "application/json"
 FORM = "multipart/form-data"
 
 
-class JsonRoute(APIRoute):
+class JsonRoute(JsonBodyRoute):
     """A route for JSON bodies alone: others go to the next route of the same path."""
 
     def matches(

@@ -1,5 +1,6 @@
 """One table from our errors to problem documents (RFC 9457)."""
 
+import json
 import logging
 import uuid
 from collections.abc import Mapping
@@ -97,6 +98,15 @@ class PayloadTooLargeError(HTTPException):
         self.actual = actual
 
 
+class _Document(JSONResponse):
+    """Of any text, also of a file name that is not Unicode: `?` stands for it."""
+
+    def render(self, content: Any) -> bytes:
+        """As JSON in UTF-8."""
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
+
+
 def problem(
     request: Request,
     status: int,
@@ -108,7 +118,7 @@ def problem(
     body = _members(status, name, detail, **members)
     body["request_id"] = request_id(request)
     headers = {"Retry-After": "5"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
-    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
+    return _Document(body, status, headers, media_type=MEDIA_TYPE)
 
 
 def described(exc: TwinjetIndexError) -> dict[str, Any]:

@@ -81,7 +81,10 @@ class GenerationOut(BaseModel):
     ] = None
     searched: Annotated[
         int | None,
-        Field(description="Sources that passed the filters, without those asked for"),
+        Field(
+            description="Sources that passed the filters, without those asked for; "
+            "of a batch, all: each row is compared with all but itself"
+        ),
     ] = None
 
     @classmethod

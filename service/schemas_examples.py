@@ -15,6 +15,10 @@ def _known_shape(value: Any) -> Any:
     if not isinstance(value, str | list | dict):
         msg = 'an example is an ID, {"id": ID} or an embedding, a list of numbers'
         raise ValueError(msg)  # noqa: TRY004 - what pydantic turns into a refusal
+    if isinstance(value, dict) and value.keys() != {"id"}:
+        names = ", ".join(sorted(map(str, value)))[:100] or "none"
+        msg = f'an example that is an object is {{"id": ID}}; its members were: {names}'
+        raise ValueError(msg)
     return value
 
 

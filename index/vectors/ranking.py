@@ -19,7 +19,7 @@ _SMALL = 1 << 22
 
 # By which a product of float32 unit vectors may be off, in whatever order its terms
 # are summed.
-_ROUNDING = 2e-6
+ROUNDING = 2e-6
 
 
 def blocks_of(vectors: Vectors, rows: Rows | None) -> Iterator[tuple[Rows, Vectors]]:
@@ -58,7 +58,6 @@ def best_of(
     >>> best_of(vectors[1], 2, blocks_of(vectors, None))[1].tolist()
     [1, 0]
     """
-    exact = query.astype(np.float64)
     similarities = np.empty(0, np.float32)
     found = np.empty(0, np.int64)
     for rows, vectors in blocks:
@@ -67,8 +66,7 @@ def best_of(
         else:
             rough = np.asarray(vectors @ query)
         chosen = _promising(rough, similarities, k)
-        settled = np.einsum("nd,d->n", vectors[chosen].astype(np.float64), exact)
-        similarities = np.append(similarities, settled.astype(np.float32))
+        similarities = np.append(similarities, settled(vectors[chosen], query))
         found = np.append(found, rows[chosen])
         # Descending, and equal ones in the order of rows.
         order = np.lexsort((found, -similarities))[:k]
@@ -76,9 +74,22 @@ def best_of(
     return similarities, found
 
 
+def settled(vectors: Vectors, query: Vectors) -> Vectors:
+    """Cosines of (n, D) to (D,), or to one of its own each, (n, D): as answers show.
+
+    Examples
+    --------
+    >>> settled(np.eye(2, dtype=np.float32), np.float32([0.6, 0.8])).tolist()
+    [0.6000000238418579, 0.800000011920929]
+    """
+    form = "nd,d->n" if query.ndim == 1 else "nd,nd->n"
+    exact = np.einsum(form, vectors.astype(np.float64), query.astype(np.float64))
+    return np.asarray(exact, np.float32)
+
+
 def _promising(rough: Vectors, before: Vectors, k: int) -> Rows:
     """Places of those that may be among the k best, with what earlier blocks gave."""
     least = -np.inf if len(before) < k else float(before[k - 1])
     if k < len(rough):
         least = max(least, float(np.partition(rough, len(rough) - k)[len(rough) - k]))
-    return np.flatnonzero(rough >= least - _ROUNDING)
+    return np.flatnonzero(rough >= least - ROUNDING)

@@ -138,7 +138,7 @@ def search(
         for result in many.results:
             if result.error is not None:
                 errors.print(f"row {result.asked.row}: {result.error}", markup=False)
-        where_from = about(manifest, exact=many.exact)
+        where_from = about(manifest, searched=many.searched, exact=many.exact)
         show(batch_table(many.results, columns, where_from), output, as_json=as_json)
         return
     if query is None:

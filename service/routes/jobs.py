@@ -12,11 +12,15 @@ from twinjet.index.cutouts.open import open_provider
 from twinjet.index.jobs.jobs import Job
 from twinjet.service.access import admin
 from twinjet.service.dependencies import ResourcesDep, RootDep
+from twinjet.service.json_body import JsonBodyRoute
 from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.schemas_jobs import JobOut, JobsOut, ReindexIn
 
 router = APIRouter(
-    tags=["jobs"], responses=PROBLEM_RESPONSES, dependencies=[Depends(admin)]
+    tags=["jobs"],
+    responses=PROBLEM_RESPONSES,
+    dependencies=[Depends(admin)],
+    route_class=JsonBodyRoute,
 )
 
 # Seconds between two looks at a job that is followed.

@@ -23,6 +23,7 @@ from twinjet.index.discovery.session import (
 )
 from twinjet.index.discovery.sessions import SessionStore
 from twinjet.service.dependencies import ResourcesDep, RootDep, ServedDep
+from twinjet.service.json_body import JsonBodyRoute
 from twinjet.service.paging import next_page
 from twinjet.service.responses import CONFLICT_RESPONSE, PROBLEM_RESPONSES
 from twinjet.service.routes.generations import PARQUET
@@ -45,7 +46,11 @@ from twinjet.service.schemas_sessions import (
     SessionsOut,
 )
 
-router = APIRouter(tags=["discovery"], responses=PROBLEM_RESPONSES | CONFLICT_RESPONSE)
+router = APIRouter(
+    tags=["discovery"],
+    responses=PROBLEM_RESPONSES | CONFLICT_RESPONSE,
+    route_class=JsonBodyRoute,
+)
 
 _MEDIA_TYPES: dict[Format, tuple[str, str]] = {
     "csv": ("text/csv; charset=utf-8", "csv"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twinjet.index.ranking import ExactLook, IndexLook, Rules, Scan, rank
+from twinjet.index.ranking import ExactLook, IndexLook, Rules, Scan, rank, scans
 from twinjet.index.scorers import nearest_to
 from twinjet.index.vectors.faiss_index import FaissIndex, build_index
 
@@ -77,3 +77,15 @@ def test_a_scan_finds_what_an_exact_index_finds(index: FaissIndex) -> None:
         wanted, theirs = ExactLook(index, scorer.direction, among)(200)
         assert scores == pytest.approx(wanted, abs=1e-6)
         assert set(rows[:100]) <= set(theirs)
+
+
+def test_many_directions_have_the_numbers_of_one(index: FaissIndex) -> None:
+    vectors = index.vectors(np.arange(40))
+    scorers = [nearest_to(vector) for vector in vectors]
+    looks = scans(index, vectors, scorers)
+    for vector, scorer, look in zip(vectors, scorers, looks, strict=True):
+        alone, rows = ExactLook(index, vector)(50)
+        for scores, found in (look(50), Scan(index, scorer)(50)):
+            assert scores.tolist() == alone.tolist()
+            assert found.tolist() == rows.tolist()
+        assert scorer.similarities(index.vectors(rows)).tolist() == alone.tolist()

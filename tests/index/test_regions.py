@@ -495,3 +495,16 @@ def test_any_text_is_a_region_or_refused(word: str, parts: list[str]) -> None:
         region = parse_region(word + " ".join(parts))
         assert region.contains(VECTORS[:5]).shape == (5,)
         assert region.condition() is not None
+
+
+@pytest.mark.parametrize(
+    "text", ["CIRCLE 1_0 0 1", "CIRCLE \u0661 0 1", "CIRCLE 0x1 0 1"]
+)
+def test_numbers_are_plain_ones(text: str) -> None:
+    with pytest.raises(RegionError, match="is no number"):
+        parse_region(text)
+
+
+def test_any_blank_is_a_blank() -> None:
+    whole = parse_region("CIRCLE 180.5 -20 1e-1")
+    assert parse_region(" circle\t180.5,\n-20. .1 ") == whole

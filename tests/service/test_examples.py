@@ -173,3 +173,13 @@ def test_the_description_knows_both_bodies(client: TestClient) -> None:
 
 def test_without_an_index_examples_are_a_503(empty_client: TestClient) -> None:
     assert_problem(post(empty_client, like=["x"]), 503, "index-unavailable")
+
+
+@pytest.mark.parametrize("one", [{"id": "a", "x": "b"}, {"x": "b"}, {}])
+def test_an_object_that_is_no_example_is_told_what_one_is(
+    client: TestClient, one: dict[str, str]
+) -> None:
+    found = assert_problem(post(client, like=[one]), 422, "invalid-parameter")
+    assert found["parameter"] == "like"
+    assert '{"id": ID}; its members were: ' in found["detail"]
+    assert "constrained" not in found["detail"]

@@ -1,0 +1,91 @@
+"""JSON in the body of a request: one reading of it, and one refusal."""
+
+import json
+import re
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+# Of a text: what a backslash begins. A pair of surrogates is one character; one that
+# stands alone, the group, is none.
+_ESCAPES = re.compile(
+    r"\\(?:u[dD][89abAB][\da-fA-F]{2}\\u[dD][c-fC-F][\da-fA-F]{2}"
+    r"|(u[dD][89a-fA-F][\da-fA-F]{2})|.)",
+    re.DOTALL,
+)
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+
+# Told of a body that was too deep for the parser, which takes some hundreds.
+_DEEP = 100
+
+# More are no number of ours, and Python reads no more than 4,300.
+_DIGITS = re.compile(r"\d{1000,}")
+
+
+def parsed(data: bytes) -> Any:
+    """What a body says.
+
+    Raises
+    ------
+    json.JSONDecodeError
+        It is no JSON in UTF-8 (RFC 8259), or none that every program can read: half
+        of a surrogate pair (RFC 7493, 2.1), too deep, or a number of too many digits.
+
+    Examples
+    --------
+    >>> parsed(b'{"like": ["J0123"]}')
+    {'like': ['J0123']}
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        msg = f"byte {exc.start} is not UTF-8"
+        raise json.JSONDecodeError(msg, "", exc.start) from None
+    half = next((e for e in _ESCAPES.finditer(text) if e[1]), None)
+    if half is not None:
+        msg = f"{half[0]} is half of a character"
+        raise json.JSONDecodeError(msg, text, half.start())
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        msg = f"lists and objects are nested more than {_DEEP} deep"
+        raise json.JSONDecodeError(msg, text, _too_deep(text)) from None
+    except ValueError:
+        found = _DIGITS.search(text)
+        msg = "a number has too many digits"
+        place = 0 if found is None else found.start()
+        raise json.JSONDecodeError(msg, text, place) from None
+
+
+class JsonBodyRoute(APIRoute):
+    """A route whose JSON body is read by `parsed`."""
+
+    def get_route_handler(
+        self,
+    ) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """As of every route, of a request that reads its own body."""
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            return await handle(_JsonRequest(request.scope, request.receive))
+
+        return answer
+
+
+class _JsonRequest(Request):
+    async def json(self) -> Any:
+        """Read the body, which the framework asks for once."""
+        return parsed(await self.body())
+
+
+def _too_deep(text: str) -> int:
+    depth = 0
+    for found in _BRACKETS.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        if depth > _DEEP:
+            return found.start()
+    return 0
