@@ -9,6 +9,7 @@ import numpy as np
 from twinjet.index.diversity import POOL, diversified
 from twinjet.index.errors import InvalidQueryError, NoSourceAtPositionError
 from twinjet.index.examples import Examples, resolve_examples
+from twinjet.index.filtered import FilteredRows
 from twinjet.index.generation import OpenGeneration
 from twinjet.index.options import Options, check_cone, check_options
 from twinjet.index.ranking import Look, Ranked, Rules, look_of, rank
@@ -67,6 +68,7 @@ class Searcher:
         self.generation = generation
         self.store = store
         self._number = generation.manifest.number
+        self._filtered = FilteredRows()
 
     def similar_to_source(self, source_id: str, options: Options) -> Answer:
         """Neighbours of a catalogued source, which is not among them.
@@ -265,11 +267,16 @@ class Searcher:
 
     def among(self, options: Options) -> Rows | None:
         """Rows that the filters let through; None for all."""
-        if options.where is None and options.region is None:
+        where = options.where
+        if where is None and options.region is None:
             return None
+        if where is not None and options.region is None:
+            return self._filtered.of(
+                where, lambda: self.store.select_rows(self._number, where=where)
+            )
         return self.store.select_rows(
             self._number,
-            where=options.where,
+            where=where,
             region=options.region,
             positions=self.generation.positions,
         )

@@ -84,7 +84,14 @@ def list_sources(
             for m in resolve(held.store, number, name, limit=limit)
         ]
     elif ra is not None or dec is not None:
-        _only("a cone", {"sort": sort, "after": after, "region": region})
+        _only("a cone", {"sort": sort, "after": after})
+        if region is not None:
+            message = (
+                "a cone by ra, dec and radius_arcsec is answered in order of "
+                "separation and is a region itself: leave region out, or keep it and "
+                "leave the cone out"
+            )
+            raise InvalidQueryError(message, parameter="region")
         if ra is None or dec is None or radius_arcsec is None:
             given = {"ra": ra, "dec": dec, "radius_arcsec": radius_arcsec}
             missing = next(part for part, value in given.items() if value is None)

@@ -162,8 +162,14 @@ def test_a_selective_filter_of_a_large_index_is_exact(
     assert found.tolist() == brute_force(vectors, vectors[7], rows)[:5]
 
 
+@pytest.fixture
+def few_are_20_000(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the index were ten times as large as it is."""
+    monkeypatch.setattr("twinjet.index.vectors.policy._GATHER_ROWS", 20_000)
+
+
 def test_a_wide_filter_of_a_large_index_is_kept_and_says_that_it_is_not_exact(
-    large: tuple[VectorIndex, F32],
+    large: tuple[VectorIndex, F32], few_are_20_000: None
 ) -> None:
     index, vectors = large
     many = np.arange(30_000)[5000:]
@@ -180,7 +186,7 @@ def test_a_wide_filter_of_a_large_index_is_kept_and_says_that_it_is_not_exact(
 
 
 def test_a_filter_that_leaves_only_what_is_far_is_filled(
-    large: tuple[VectorIndex, F32],
+    large: tuple[VectorIndex, F32], few_are_20_000: None
 ) -> None:
     """No index may give up because the nearest are all filtered away."""
     index, vectors = large

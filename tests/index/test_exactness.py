@@ -16,7 +16,7 @@ from twinjet.index.regions import Cone
 from twinjet.index.search import Searcher
 from twinjet.index.sky import unit_vectors
 from twinjet.index.source import Column
-from twinjet.index.vectors.faiss_index import SCAN_FROM
+from twinjet.index.vectors.policy import SCAN_FROM
 
 # More than are compared one by one without a filter: an index would be asked.
 COUNT = SCAN_FROM + 4000

@@ -162,6 +162,13 @@ def test_two_regions_are_refused(client: TestClient) -> None:
     assert "leave one out" in assert_problem(answer, 422, "invalid-region")["detail"]
 
 
+def test_a_listing_by_separation_takes_no_region(client: TestClient) -> None:
+    cone = {"ra": 0, "dec": -14, "radius_arcsec": 600, "region": FORMS[0]}
+    body = assert_problem(client.get("/sources", params=cone), 422, "invalid-query")
+    assert body["parameter"] == "region"
+    assert "is a region itself" in body["detail"]
+
+
 def test_the_description_has_regions_and_filters(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     for path, method in [
