@@ -163,8 +163,9 @@ def test_two_regions_are_refused(client: TestClient) -> None:
 
 
 def test_a_listing_by_separation_takes_no_region(client: TestClient) -> None:
-    cone = {"ra": 0, "dec": -14, "radius_arcsec": 600, "region": FORMS[0]}
-    body = assert_problem(client.get("/sources", params=cone), 422, "invalid-query")
+    cone: dict[str, str | float] = {"ra": 0, "dec": -14, "radius_arcsec": 600}
+    cone["region"] = FORMS[0]
+    body = assert_problem(client.get("/sources", params=cone), 422, "invalid-parameter")
     assert body["parameter"] == "region"
     assert "is a region itself" in body["detail"]
 
