@@ -103,7 +103,7 @@ def propose(
             ~near(generation.positions, best.rows, radius_arcsec)[candidates]
         ]
         least = ranked(generation, uncertainty(scorer), left, uncertain, radius_arcsec)
-        scores = scorer.score(generation.index.vectors(least.rows))
+        scores = scorer.settled(generation.index.vectors(least.rows))
         chosen += _proposals(least, scores, "explore")
     return chosen
 

@@ -478,7 +478,7 @@ def test_lists_are_read_from_tables() -> None:
         (b"id,ra,dec\n", "has no rows"),
         (b"flux\n1\n", "a column of IDs, or ra and dec; it has: flux"),
         (b"ra\n1\n", "a column of IDs, or ra and dec"),
-        (b"id\n  \nJ1\n\x00\n", "control characters"),
+        (b"id\n  \nJ1\n\x01\n", "control characters"),
         (b"id,ra,dec\n,,\n", "has no rows"),
         (b"id,ra,dec\n,1,nan\n", "line 2 of the list: it has neither"),
         (b"ra,dec\n1,91\n", "line 2 of the list: dec is 91 degrees"),
