@@ -171,6 +171,9 @@ def _region(
                 )
             )
             west, east = (360 - width / 2) % 360, width / 2
+            # 180 to 180 would be one meridian.
+            if part == 1.0:
+                west, east = 0.0, 360.0
             inside = (sky.ra >= west) | (sky.ra <= east)
             inside &= (sky.dec >= band[0]) & (sky.dec <= band[1])
             found = Range(west, east, float(band[0]), float(band[1]))
