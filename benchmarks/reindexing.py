@@ -9,7 +9,7 @@ the job stands, in the same run and on the same cutouts, that of the encoder wit
 job: files to vectors one after the other, as ``twinjet embed`` makes them, in as many
 processes of as many threads; and that of the encoder for cutouts that were decoded
 before. Memory is the largest resident set of any process of the job, file pages that
-are mapped counted in. The table is benchmarks/results/reindexing.md with --write.
+are mapped counted in. The table is benchmarks/results/reindexing-*.md with --write.
 """
 
 import argparse
