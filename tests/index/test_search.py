@@ -186,6 +186,7 @@ def test_a_damaged_generation_is_never_opened(
 ) -> None:
     make(tmp_path, some_vectors(50))
     path = tmp_path / "g000001" / name
+    path.chmod(0o644)
     data = bytearray(path.read_bytes())
     if damage == "flip":
         # In the manifest, a digit of the checksums; in the others any byte.

@@ -51,8 +51,11 @@ class Sky:
         self.store = SourceStore(create_engine(self.home.database_url))
         self.store.publish(1)
 
-    def file(self, name: str) -> Path:
-        return self.home.generations / "g000002" / name
+    def file(self, name: str, generation: str = "g000002") -> Path:
+        """One that may be written, as those of a generation may not."""
+        path = self.home.generations / generation / name
+        path.chmod(0o644)
+        return path
 
     def sign(self) -> None:
         """Make the manifest agree with the files, as a faulty build would."""
@@ -191,7 +194,7 @@ def test_a_damaged_generation_before_hides_no_removal(
     sky: Sky, encoder: Encoder
 ) -> None:
     """What is gone is in the metadata, whatever the files are."""
-    (sky.home.generations / "g000001" / "vectors.npy").write_bytes(b"x")
+    sky.file("vectors.npy", "g000001").write_bytes(b"x")
     verification = found(sky, encoder, max_removed=-1.0)
     assert failed(verification) == {"removed"}
     assert verification.diff is not None
