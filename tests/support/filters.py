@@ -68,7 +68,8 @@ NAMES = {
 KINDS = {name: kind for kind, names in NAMES.items() for name in names}
 LITERALS = {
     "number": st.sampled_from(NUMBERS) | st.floats(-400, 400),
-    "text": st.sampled_from(WORDS) | st.text(st.characters(codec="utf-8"), max_size=4),
+    "text": st.sampled_from(WORDS)
+    | st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=4),
     "boolean": st.booleans(),
 }
 # A pattern ends in \ only where that stands for itself.
