@@ -145,6 +145,7 @@ def test_killed_at_every_boundary_of_every_step(installation: Installation) -> N
                     break
                 time.sleep(0.02)
             deaths += 1
+            assert deaths < 10 * STEPS, installation.jobs.get(job.id)
         wait_for_end(installation, job.id)
         time.sleep(0.5)
     # After its last step a worker has nothing more to pass by, and is killed.
