@@ -15,6 +15,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TypeVar
 
+from dbos import DBOS
+
 from twinjet.index.database import create_engine
 from twinjet.index.embeddings import Embeddings
 from twinjet.index.home import Home
@@ -129,7 +131,7 @@ def _die_at(boundary: int) -> None:
 
     def pass_by() -> None:
         # Each for itself: a worker has two shards, of which one waits.
-        name = workflows.DBOS.workflow_id
+        name = DBOS.workflow_id
         passed[name] += 1
         if passed[name] == boundary:
             os.kill(os.getpid(), signal.SIGKILL)
