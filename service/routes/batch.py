@@ -13,7 +13,7 @@ from twinjet.service.dependencies import OptionsDep, ResourcesDep
 from twinjet.service.regions import MocFile, within, within_moc
 from twinjet.service.responses import PROBLEM_RESPONSES, TABLE_RESPONSES
 from twinjet.service.schemas_batch import BatchIn, BatchOut
-from twinjet.service.uploads import file_bytes
+from twinjet.service.uploads import file_bytes, one_file
 
 router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES)
 _json = APIRouter(route_class=JsonRoute)
@@ -55,7 +55,7 @@ router.include_router(_json)
 @router.post(
     "/similar/batch",
     summary="Neighbours of each of many sources: IDs or positions, as JSON or a table",
-    dependencies=[Depends(form_only)],
+    dependencies=[Depends(form_only), Depends(one_file)],
     response_model=BatchOut,
     responses=TABLE_RESPONSES,
     openapi_extra={"requestBody": {"content": _BODY}},

@@ -3,13 +3,13 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, File, Query, UploadFile
+from fastapi import APIRouter, Depends, File, Query, UploadFile
 
 from twinjet.index.discovery.known import MAX_RADIUS_ARCSEC, ListStore, read_entries
 from twinjet.service.dependencies import ResourcesDep
 from twinjet.service.responses import CONFLICT_RESPONSE, PROBLEM_RESPONSES
 from twinjet.service.schemas_sessions import KnownListOut, KnownListsOut
-from twinjet.service.uploads import file_bytes
+from twinjet.service.uploads import file_bytes, one_file
 
 router = APIRouter(tags=["discovery"], responses=PROBLEM_RESPONSES | CONFLICT_RESPONSE)
 
@@ -25,7 +25,11 @@ def one_list(name: str, held: ResourcesDep) -> KnownListOut:
     return KnownListOut.of(ListStore(held.store.engine).get(name))
 
 
-@router.put("/lists/{name}", summary="Keep a list, instead of what has its name")
+@router.put(
+    "/lists/{name}",
+    summary="Keep a list, instead of what has its name",
+    dependencies=[Depends(one_file)],
+)
 async def put_list(
     name: str,
     held: ResourcesDep,

@@ -6,7 +6,7 @@ import io
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, File, Query, UploadFile
+from fastapi import APIRouter, Depends, File, Query, UploadFile
 from fastapi.responses import StreamingResponse
 
 from twinjet.index.errors import LabelsError
@@ -21,7 +21,7 @@ from twinjet.service.schemas import (
     ProbeOut,
     SourceOut,
 )
-from twinjet.service.uploads import file_bytes
+from twinjet.service.uploads import file_bytes, one_file
 
 router = APIRouter(tags=["probe"], responses=PROBLEM_RESPONSES)
 
@@ -29,6 +29,7 @@ router = APIRouter(tags=["probe"], responses=PROBLEM_RESPONSES)
 @router.post(
     "/probe",
     summary="Class and confidence of every source from a few labels",
+    dependencies=[Depends(one_file)],
     response_model=ProbeOut,
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
 )

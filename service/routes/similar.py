@@ -17,7 +17,7 @@ from twinjet.service.responses import PROBLEM_RESPONSES, TABLE_RESPONSES
 from twinjet.service.routes.examples import EXAMPLES_BODY
 from twinjet.service.schemas import EmbeddingOut, QueryOut, SimilarOut
 from twinjet.service.timings import note
-from twinjet.service.uploads import file_bytes
+from twinjet.service.uploads import file_bytes, one_file
 
 router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES)
 
@@ -92,7 +92,7 @@ def similar_to_position(
 @router.post(
     "/similar",
     summary="Neighbours of an uploaded cutout, or of examples as JSON",
-    dependencies=[Depends(form_only)],
+    dependencies=[Depends(form_only), Depends(one_file)],
     response_model=SimilarOut,
     responses=TABLE_RESPONSES,
     openapi_extra={"requestBody": {"content": EXAMPLES_BODY}},
@@ -132,7 +132,11 @@ async def similar_to_upload(
     return asking.similar(answer, query)
 
 
-@router.post("/embeddings", summary="The embedding of an uploaded cutout")
+@router.post(
+    "/embeddings",
+    summary="The embedding of an uploaded cutout",
+    dependencies=[Depends(one_file)],
+)
 async def embedding_of_upload(
     request: Request,
     held: ResourcesDep,

@@ -251,6 +251,18 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "path", ["/similar", "/embeddings", "/similar/batch", "/probe", "/lists/known"]
+)
+def test_a_second_file_is_refused(client: TestClient, sky: Path, path: str) -> None:
+    data = (sky / "T003.fits").read_bytes()
+    files = [("file", ("a.fits", data)), ("file", ("b.fits", data))]
+    method = "PUT" if path.startswith("/lists") else "POST"
+    answer = client.request(method, path, files=files)
+    body = assert_problem(answer, 422, "invalid-parameter")
+    assert (body["parameter"], body["limit"], body["actual"]) == ("file", 1, 2)
+
+
 @pytest.mark.parametrize("what", REFUSED)
 @pytest.mark.parametrize("path", ["/similar", "/embeddings"])
 def test_what_is_no_cutout_is_refused_by_what_is_wrong(
