@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 from twinjet.index.database import create_engine, upgrade
 from twinjet.index.generation import Manifest, open_generation, write_generation
-from twinjet.index.options import Options
+from twinjet.index.options import OBJECT_RADIUS_ARCSEC, Options
 from twinjet.index.search import Answer, Searcher
 from twinjet.index.source import Source
 from twinjet.index.store import SourceStore
@@ -209,7 +209,7 @@ def first_ones(order: NDArray[Any], query: int, sky: Sky) -> NDArray[Any]:
     taken = [query]
     for row in order:
         near = places[taken].separation(places[row]).arcsec.min()
-        if near > 10.0:  # noqa: PLR2004 - arcsec, the default
+        if near > OBJECT_RADIUS_ARCSEC:
             taken.append(int(row))
         if len(taken) > K:
             break

@@ -18,6 +18,10 @@ from twinjet.index.vectors.port import VectorIndex
 THREADS = os.cpu_count() or 1
 
 
+class CannotFilterError(Exception):
+    """A contender answers among all rows only."""
+
+
 class Contender(Protocol):
     """Something that searches vectors."""
 
@@ -28,16 +32,18 @@ class Contender(Protocol):
     def settings(self) -> Sequence[str]:
         """Each is a row: how broad it searches."""
 
-    def build(self, vectors: F32, folder: Path) -> None:
+    def build(self, vectors: F32, folder: Path, /) -> None:
         """Take all vectors, memory-mapped, (N, D)."""
 
-    def searcher(self, setting: str, rows: I64 | None, k: int) -> Callable[[F32], I64]:
+    def searcher(
+        self, setting: str, rows: I64 | None, k: int, /
+    ) -> Callable[[F32], I64]:
         """What answers a query (D,) with rows, among `rows` only.
 
         Raises
         ------
-        NotImplementedError
-            It cannot filter.
+        CannotFilterError
+            `rows` are some, and it knows no filter.
         """
 
     def close(self) -> None:
@@ -79,11 +85,11 @@ class Numpy(InProcess):
 
     settings = ("",)
 
-    def build(self, vectors: F32, folder: Path) -> None:  # noqa: ARG002 - no file
+    def build(self, vectors: F32, _folder: Path) -> None:
         """Have all in memory."""
         self.vectors = np.array(vectors)
 
-    def searcher(self, setting: str, rows: I64 | None, k: int) -> Callable[[F32], I64]:  # noqa: ARG002
+    def searcher(self, _setting: str, rows: I64 | None, k: int) -> Callable[[F32], I64]:
         """The k largest of a product."""
 
         def search(query: F32) -> I64:
@@ -108,7 +114,7 @@ class FaissLibrary(InProcess):
         elif kind == "Flat":
             self.settings = ("",)
 
-    def build(self, vectors: F32, folder: Path) -> None:  # noqa: ARG002 - no file
+    def build(self, vectors: F32, _folder: Path) -> None:
         """Train on a sample, add all."""
         self.count = len(vectors)
         metric = faiss.METRIC_INNER_PRODUCT
@@ -126,13 +132,14 @@ class FaissLibrary(InProcess):
         """With FAISS's parameters of a search."""
         name, _, value = setting.partition("=")
         given: dict[str, Any] = {name: int(value)} if name else {}
-        kept: Any = None
         if rows is not None:
             bits = np.zeros(self.count, bool)
             bits[rows] = True
-            packed = np.packbits(bits, bitorder="little")
-            given["sel"] = faiss.IDSelectorBitmap(self.count, faiss.swig_ptr(packed))
-            kept = packed
+            # Kept, for FAISS holds no more than a pointer to it.
+            self.bitmap = np.packbits(bits, bitorder="little")
+            given["sel"] = faiss.IDSelectorBitmap(
+                self.count, faiss.swig_ptr(self.bitmap)
+            )
         kinds: Any = faiss
         make = kinds.SearchParameters
         if "HNSW" in self.kind:
@@ -141,7 +148,7 @@ class FaissLibrary(InProcess):
             make = kinds.SearchParametersIVF
         parameters = make(**given) if given else None
 
-        def search(query: F32, kept: Any = kept) -> I64:  # noqa: ARG001 - FAISS points to it
+        def search(query: F32) -> I64:
             found: I64 = self.index.search(query[None], k, params=parameters)[1][0]
             return found
 
@@ -157,7 +164,7 @@ class Hnswlib(InProcess):
         "ef=1024",
     )
 
-    def build(self, vectors: F32, folder: Path) -> None:  # noqa: ARG002 - no file
+    def build(self, vectors: F32, _folder: Path) -> None:
         """By as many threads as there are."""
         count, dimension = vectors.shape
         self.index = hnswlib.Index(space="ip", dim=dimension)
@@ -190,7 +197,7 @@ class Usearch(InProcess):
         "expansion=1024",
     )
 
-    def build(self, vectors: F32, folder: Path) -> None:  # noqa: ARG002 - no file
+    def build(self, vectors: F32, _folder: Path) -> None:
         """By as many threads as there are."""
         self.index: Any = usearch.index.Index(
             ndim=vectors.shape[1],
@@ -208,7 +215,7 @@ class Usearch(InProcess):
         """Without filters: Python cannot give it any."""
         if rows is not None:
             msg = "its Python package has no filter"
-            raise NotImplementedError(msg)
+            raise CannotFilterError(msg)
         self.index.expansion_search = int(setting.partition("=")[2])
 
         def search(query: F32) -> I64:

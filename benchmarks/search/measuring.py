@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from libraries import Contender, FaissLibrary, Hnswlib, Numpy, Twinjet, Usearch
+from libraries import (
+    THREADS,
+    CannotFilterError,
+    Contender,
+    FaissLibrary,
+    Hnswlib,
+    Numpy,
+    Twinjet,
+    Usearch,
+)
 from machine import resident_mb
 from remote import Milvus, Pgvector
 from workload import DEPTH, F32, FILTERS, I64, Workload
@@ -31,8 +40,6 @@ CONTENDERS: dict[str, Callable[[int], Contender]] = {
     "Milvus, by Twinjet": lambda _: Milvus(),
     "pgvector, by Twinjet": lambda _: Pgvector(),
 }
-
-THREADS = os.cpu_count() or 1
 
 # At least so many queries of one kind, and so many seconds.
 _LEAST = 20
@@ -106,7 +113,7 @@ def _asked(
         depth = min(k, len(rows)) if rows is not None else k
         try:
             search = searcher(rows, depth)
-        except NotImplementedError as exc:
+        except CannotFilterError as exc:
             return {"impossible": str(exc)}
         for query in queries[:5]:
             search(query)

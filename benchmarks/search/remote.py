@@ -1,8 +1,10 @@
 """Contenders in servers, by Twinjet's adapters; the tests' servers, started here."""
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ from twinjet.index.vectors.milvus import MilvusEngine
 from twinjet.index.vectors.pgvector import PgvectorEngine
 from twinjet.index.vectors.port import VectorIndex
 
-_SUPPORT = Path(__file__).parents[2] / "tests" / "support"
+sys.path.append(str(Path(__file__).parents[2] / "tests" / "support"))
+servers: Any = import_module("servers")
+
 _NAME = "g000001_bench"
 
 
-class Server:
+class Server(ABC):
     """A server that this process has started."""
 
     settings = ("",)
@@ -28,22 +32,19 @@ class Server:
         self.pids: list[int] = []
         self.kept = ExitStack()
 
-    def start(self, folder: Path, servers: Any) -> VectorEngine:
+    @abstractmethod
+    def start(self, folder: Path, /) -> VectorEngine:
         """Start it; `pids` are its processes."""
-        raise NotImplementedError
 
     def build(self, vectors: F32, folder: Path) -> None:
         """Load it, as a build does."""
-        sys.path.append(str(_SUPPORT))
-        import servers  # noqa: PLC0415 - it is on the path from here on
-
-        engine = self.start(folder, servers)
+        engine = self.start(folder)
         engine.load(_NAME, vectors)
         index = engine.open(_NAME, len(vectors), vectors)
         assert index is not None
         self.index: VectorIndex = index
 
-    def searcher(self, setting: str, rows: I64 | None, k: int) -> Callable[[F32], I64]:  # noqa: ARG002
+    def searcher(self, _setting: str, rows: I64 | None, k: int) -> Callable[[F32], I64]:
         """By the port."""
         return lambda q: self.index.search(q, k, among=rows)[1]
 
@@ -55,7 +56,7 @@ class Server:
 class Pgvector(Server):
     """PostgreSQL with pgvector: HNSW in half precision."""
 
-    def start(self, folder: Path, servers: Any) -> VectorEngine:  # noqa: ARG002
+    def start(self, _folder: Path) -> VectorEngine:
         """On a free port."""
         server = self.kept.enter_context(
             servers.running_postgres(servers.pgvector_initdb())
@@ -74,7 +75,7 @@ class Pgvector(Server):
 class Milvus(Server):
     """Milvus standalone: IVF_FLAT."""
 
-    def start(self, folder: Path, servers: Any) -> VectorEngine:
+    def start(self, folder: Path) -> VectorEngine:
         """On a free port."""
         server = self.kept.enter_context(servers.running_milvus(folder / "milvus"))
         self.pids = [server.pid]

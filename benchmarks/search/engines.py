@@ -1,6 +1,6 @@
 """How far FAISS, pgvector and Milvus agree: the same vectors, the same queries.
 
-    python benchmarks/engines.py ../shared/data
+    python benchmarks/search/engines.py ../shared/data
 
 The vectors are embeddings of MiraBest by the shipped encoder and mixtures of each with
 its neighbours, so many as are asked for. The servers are started here, on free ports,
@@ -12,31 +12,24 @@ import argparse
 import itertools
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from remote import Milvus, Pgvector, Server
+from workload import embeddings, mixtures
 
-from twinjet.index.database import create_engine
-from twinjet.index.vectors.engine import VectorEngine
 from twinjet.index.vectors.faiss_index import FaissIndex, build_index
-from twinjet.index.vectors.milvus import MilvusEngine
-from twinjet.index.vectors.pgvector import PgvectorEngine
 from twinjet.index.vectors.port import Rows, VectorIndex, Vectors
 
-ROOT = Path(__file__).parents[1]
-RESULTS = Path(__file__).parent / "results"
-TWINJET = str(Path(sys.executable).with_name("twinjet"))
+RESULTS = Path(__file__).parents[1] / "results"
 TRUTH = "exact"
 
 # Part of the rows that a filter leaves; of the first few enough to be compared all.
@@ -72,11 +65,10 @@ def main() -> None:
         name: None if part == 1 else np.flatnonzero(rng.random(args.count) < part)
         for name, part in FILTERS.items()
     }
-    with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    with tempfile.TemporaryDirectory() as scratch:
         runs = [
             asked(name, took, index, vectors[queries], filters)
-            for name, took, index in engines(scratch, vectors, stack)
+            for name, took, index in engines(Path(scratch), vectors)
         ]
     text = report(args, vectors, runs)
     print(text)
@@ -101,35 +93,8 @@ def real(args: argparse.Namespace) -> Vectors:
     return kept
 
 
-def embeddings(folder: Path) -> Vectors:
-    """Of every cutout of a folder, by the shipped encoder."""
-    files = sorted(str(path) for path in folder.rglob("*.fits*"))
-    done = subprocess.run(
-        [TWINJET, "embed", *files], check=True, capture_output=True, text=True
-    )
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
-    return np.array([line["embedding"] for line in lines], np.float32)
-
-
-def mixtures(real: Vectors, count: int) -> Vectors:
-    """So many unit vectors where the real ones are: they first, then mixtures."""
-    rng = np.random.default_rng(0)
-    near = np.argsort(-(real @ real.T), axis=1)[:, :8]
-    made = []
-    for start in range(0, count, 10_000):
-        size = min(10_000, count - start)
-        rows = near[rng.integers(len(real), size=size)]
-        weights = rng.dirichlet(np.ones(rows.shape[1]), size=size)
-        mixed = np.einsum("nk,nkd->nd", weights, real[rows])
-        made.append(mixed + 0.01 * rng.normal(size=mixed.shape))
-    vectors = np.concatenate(made)
-    vectors[: len(real)] = real[:count]
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors.astype(np.float32)
-
-
 def engines(
-    scratch: Path, vectors: Vectors, stack: ExitStack
+    scratch: Path, vectors: Vectors
 ) -> Iterator[tuple[str, float, VectorIndex]]:
     """Name, seconds that it took to load, index; the first one is the truth."""
     np.save(scratch / "vectors.npy", vectors)
@@ -139,42 +104,12 @@ def engines(
     took = time.perf_counter() - started
     for name in (TRUTH, "FAISS"):
         yield name, took, FaissIndex(scratch / "index.faiss", mapped)
-    for start in (pgvector, milvus):
-        with start(scratch) as (name, engine):
-            started = time.perf_counter()
-            engine.load("g000001_x", mapped)
-            took = time.perf_counter() - started
-            index = engine.open("g000001_x", len(mapped), mapped)
-            assert index is not None
-            yield name, took, index
-    stack.pop_all().close()
-
-
-@contextmanager
-def pgvector(_: Path) -> Iterator[tuple[str, VectorEngine]]:
-    """A PostgreSQL of its own."""
-    servers = _servers()
-    with servers.running_postgres(servers.pgvector_initdb()) as server:
-        database = create_engine(server.url)
-        try:
-            yield "pgvector", PgvectorEngine(database)
-        finally:
-            database.dispose()
-
-
-@contextmanager
-def milvus(scratch: Path) -> Iterator[tuple[str, VectorEngine]]:
-    """A Milvus server of its own."""
-    with _servers().running_milvus(scratch / "milvus") as server:
-        yield "Milvus", MilvusEngine(server.uri)
-
-
-def _servers() -> Any:
-    """Those of the tests."""
-    sys.path.append(str(ROOT / "tests" / "support"))
-    import servers  # noqa: PLC0415 - it is on the path from here on
-
-    return servers
+    servers: dict[str, Server] = {"pgvector": Pgvector(), "Milvus": Milvus()}
+    for name, server in servers.items():
+        started = time.perf_counter()
+        server.build(mapped, scratch)
+        yield name, time.perf_counter() - started, server.index
+        server.close()
 
 
 def asked(
@@ -251,7 +186,7 @@ def report(
     how = (
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {len(vectors):,} "
         f"vectors of {vectors.shape[1]} numbers (MiraBest and mixtures of neighbours), "
-        f"{args.queries} queries, one at a time: `python benchmarks/engines.py "
+        f"{args.queries} queries, one at a time: `python benchmarks/search/engines.py "
         f"../shared/data --count {args.count} --queries {args.queries}`. A column is "
         "what a filter leaves of the rows and how many neighbours are asked for; a "
         "hundredth is compared row by row in every engine, `exact` is `exact=true`."
