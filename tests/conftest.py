@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from databases import empty_database
 from requirements import require
 from servers import (
     Milvus,
@@ -70,6 +71,15 @@ def milvus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Milvus]:
         yield server
 
 
-@pytest.fixture(scope="session")
-def postgres_url(postgres: Postgres) -> str:
-    return postgres.url
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """A database of the test's own."""
+    with empty_database(postgres.url) as url:
+        yield url
+
+
+@pytest.fixture
+def pgvector_url(pgvector: Postgres) -> Iterator[str]:
+    """A database of the test's own."""
+    with empty_database(pgvector.url) as url:
+        yield url

@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 import pytest
+from databases import empty_database
 from numpy.typing import NDArray
 
 from twinjet.index.database import create_engine
@@ -94,7 +95,9 @@ def adapter(
                 lambda scan_from: MilvusEngine(uri, scan_from=scan_from), here=here
             )
             return
-        database = create_engine(request.getfixturevalue("pgvector").url)
+        server = request.getfixturevalue("pgvector")
+        url = kept.enter_context(empty_database(server.url))
+        database = create_engine(url)
         kept.callback(database.dispose)
         yield engine_adapter(
             lambda scan_from: PgvectorEngine(database, scan_from=scan_from), here=here

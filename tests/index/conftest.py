@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from databases import emptied
 
 from twinjet.index.database import create_engine, upgrade
 from twinjet.index.store import SourceStore
@@ -17,7 +16,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine
     if request.param == "sqlite":
         engine = create_engine(f"sqlite:///{tmp_path / 'store.sqlite'}")
     else:
-        engine = create_engine(emptied(request.getfixturevalue("postgres_url")))
+        engine = create_engine(request.getfixturevalue("postgres_url"))
     upgrade(engine)
     yield engine
     engine.dispose()

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from databases import emptied
 from requirements import require
 from servers import Milvus, Postgres, free_port
 from skies import index_sky, small_encoder, write_sky
@@ -83,7 +82,7 @@ class Place:
 
 
 def pgvector_place(folder: Path, url: str, encoder: Encoder) -> Place:
-    database = create_engine(emptied(url))
+    database = create_engine(url)
     upgrade(database)
     return Place(
         folder,
@@ -123,7 +122,7 @@ def place(
     request: pytest.FixtureRequest, tmp_path: Path, encoder: Encoder
 ) -> Iterator[Place]:
     if request.param == "pgvector":
-        url = request.getfixturevalue("pgvector").url
+        url = request.getfixturevalue("pgvector_url")
         made = pgvector_place(tmp_path, url, encoder)
     elif request.param == "milvus":
         uri = request.getfixturevalue("milvus").uri
@@ -296,9 +295,9 @@ def test_what_a_dead_build_left_in_the_engine_goes(place: Place) -> None:
 
 
 def test_an_engine_with_other_rows_is_not_published(
-    tmp_path: Path, pgvector: Postgres, encoder: Encoder
+    tmp_path: Path, pgvector_url: str, encoder: Encoder
 ) -> None:
-    place = pgvector_place(tmp_path, pgvector.url, encoder)
+    place = pgvector_place(tmp_path, pgvector_url, encoder)
     with closing(place.store):
         sky = place.sky(6)
         report = place.index(sky)
@@ -330,9 +329,9 @@ def test_an_engine_with_other_rows_is_not_published(
 
 
 def test_a_server_that_is_away_is_an_error_and_never_part_of_an_answer(
-    tmp_path: Path, pgvector: Postgres, encoder: Encoder
+    tmp_path: Path, pgvector: Postgres, pgvector_url: str, encoder: Encoder
 ) -> None:
-    place = pgvector_place(tmp_path, pgvector.url, encoder)
+    place = pgvector_place(tmp_path, pgvector_url, encoder)
     with closing(place.store):
         place.index(place.sky(6))
         index = place.opened().index
@@ -402,13 +401,13 @@ def test_pgvector_needs_postgresql_and_milvus_an_address(tmp_path: Path) -> None
 
 
 def test_auto_is_the_server_that_there_is(
-    tmp_path: Path, pgvector: Postgres, postgres_url: str
+    tmp_path: Path, pgvector_url: str, postgres_url: str
 ) -> None:
     sqlite = create_engine(f"sqlite:///{tmp_path / 'x.sqlite'}")
     assert open_engine("auto", sqlite, None) is None
     nobody = f"http://127.0.0.1:{free_port()}"
     assert isinstance(open_engine("auto", sqlite, nobody), AutomaticEngine)
-    for url, kind in ((pgvector.url, AutomaticEngine), (postgres_url, type(None))):
+    for url, kind in ((pgvector_url, AutomaticEngine), (postgres_url, type(None))):
         database = create_engine(url)
         assert isinstance(open_engine("auto", database, None), kind)
         database.dispose()

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from databases import emptied
 
 from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import BuildInProgressError, UnknownGenerationError
@@ -19,8 +18,7 @@ from twinjet.index.store import SourceStore
 @pytest.fixture
 def machines(postgres_url: str) -> Iterator[tuple[sa.Engine, sa.Engine]]:
     """Two machines that see the same PostgreSQL, and no disk of one another."""
-    url = emptied(postgres_url)
-    one, other = create_engine(url), create_engine(url)
+    one, other = create_engine(postgres_url), create_engine(postgres_url)
     upgrade(one)
     yield one, other
     one.dispose()

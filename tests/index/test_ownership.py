@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from databases import emptied
 
 from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import HomeMismatchError, StoreError
@@ -18,7 +17,7 @@ from twinjet.index.ownership import join
 def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
     url = f"sqlite:///{tmp_path}/one.sqlite"
     if request.param == "postgresql":
-        url = emptied(request.getfixturevalue("postgres_url"))
+        url = request.getfixturevalue("postgres_url")
     made = create_engine(url)
     upgrade(made)
     yield made

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mocpy import MOC
 from numpy.typing import NDArray
+from servers import Postgres
 from stores import both_stores
 
 from twinjet.index.errors import RegionError
@@ -60,10 +61,10 @@ VECTORS = unit_vectors(RA, DEC)
 
 @pytest.fixture(scope="module")
 def stores(
-    tmp_path_factory: pytest.TempPathFactory, postgres_url: str
+    tmp_path_factory: pytest.TempPathFactory, postgres: Postgres
 ) -> Iterator[dict[str, SourceStore]]:
     folder = tmp_path_factory.mktemp("regions")
-    with both_stores(folder, postgres_url, SOURCES) as stores:
+    with both_stores(folder, postgres.url, SOURCES) as stores:
         yield stores
 
 

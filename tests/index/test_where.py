@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from filters import COLUMNS, FILTERS, SOURCES, VALUES, Tree, held, quoted, written
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from servers import Postgres
 from stores import both_stores
 
 from twinjet.index.errors import FilterError
@@ -17,11 +18,11 @@ from twinjet.index.where_grammar import MAX_LENGTH, MAX_LIST, MAX_TERMS
 
 @pytest.fixture(scope="module")
 def stores(
-    tmp_path_factory: pytest.TempPathFactory, postgres_url: str
+    tmp_path_factory: pytest.TempPathFactory, postgres: Postgres
 ) -> Iterator[dict[str, SourceStore]]:
     """SQLite, and a PostgreSQL whose order of text is that of English."""
     folder = tmp_path_factory.mktemp("where")
-    with both_stores(folder, postgres_url, SOURCES, COLUMNS) as stores:
+    with both_stores(folder, postgres.url, SOURCES, COLUMNS) as stores:
         yield stores
 
 

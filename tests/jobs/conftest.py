@@ -5,7 +5,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from databases import emptied
 from installations import Installation
 from skies import small_encoder
 
@@ -25,7 +24,7 @@ def installation(
     home.path.mkdir()
     url = home.database_url
     if request.param == "postgresql":
-        url = emptied(request.getfixturevalue("postgres_url"))
+        url = request.getfixturevalue("postgres_url")
     small_encoder(views=1).save(tmp_path)
     engine = create_engine(url)
     upgrade(engine)

@@ -13,7 +13,6 @@ import httpx2 as httpx
 import pytest
 import yaml
 from commands import TWINJET, run_twinjet
-from databases import emptied
 from skies import small_encoder
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +28,7 @@ def settings(
     small_encoder(views=1).save(tmp_path)
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     values = {
-        "TWINJET_DATABASE_URL": emptied(postgres_url),
+        "TWINJET_DATABASE_URL": postgres_url,
         "TWINJET_ENCODER": str(tmp_path / "small.json"),
         "TWINJET_ADMIN_KEY": KEY,
         "TWINJET_WORKERS": services["api"]["environment"]["TWINJET_WORKERS"],

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 from commands import run_twinjet
-from databases import emptied
 from fastapi.testclient import TestClient
 from problems import assert_problem
-from servers import Milvus, Postgres, free_port
+from servers import Milvus, free_port
 from skies import index_sky
 
 from twinjet.index.database import create_engine
@@ -21,11 +20,11 @@ from twinjet.service.config import Config
 def home(
     tmp_path: Path,
     config: Config,
-    pgvector: Postgres,
+    pgvector_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
     """Of an installation with its vectors in pgvector, for every process."""
-    monkeypatch.setenv("TWINJET_DATABASE_URL", emptied(pgvector.url))
+    monkeypatch.setenv("TWINJET_DATABASE_URL", pgvector_url)
     monkeypatch.setenv("TWINJET_VECTORS", "pgvector")
     monkeypatch.setenv("TWINJET_ENCODER", str(config.encoder))
     monkeypatch.setenv("TWINJET_WORKERS", "0")
@@ -33,8 +32,8 @@ def home(
 
 
 @pytest.fixture
-def engine(pgvector: Postgres) -> Iterator[PgvectorEngine]:
-    database = create_engine(pgvector.url)
+def engine(pgvector_url: str) -> Iterator[PgvectorEngine]:
+    database = create_engine(pgvector_url)
     yield PgvectorEngine(database)
     database.dispose()
 

@@ -1,16 +1,37 @@
-"""Databases that are as if nobody had used them."""
+"""Databases that nobody has used."""
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import sqlalchemy as sa
 
 from twinjet.index.database import create_engine
 
 
-def emptied(url: str) -> str:
-    """The URL of a PostgreSQL that has lost everything."""
-    engine = create_engine(url)
-    with engine.begin() as connection:
-        for schema in ("public", "dbos"):
-            connection.execute(sa.text(f"DROP SCHEMA IF EXISTS {schema} CASCADE"))
-        connection.execute(sa.text("CREATE SCHEMA public"))
+@contextmanager
+def empty_database(server: str, options: str = "") -> Iterator[str]:
+    """URL of a new database of a PostgreSQL, which is gone afterwards.
+
+    Parameters
+    ----------
+    server
+        URL of a database there.
+    options
+        What follows the name in CREATE DATABASE.
+    """
+    name = f"twinjet_{uuid.uuid4().hex}"
+    url = sa.make_url(server).set(database=name)
+    _run(server, f"CREATE DATABASE {name} {options}")
+    try:
+        yield url.render_as_string(hide_password=False)
+    finally:
+        _run(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _run(server: str, statement: str) -> None:
+    engine = create_engine(server)
+    with engine.connect() as connection:
+        alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+        alone.execute(sa.text(statement))
     engine.dispose()
-    return url

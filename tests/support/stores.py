@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import sqlalchemy as sa
+from databases import empty_database
 
 from twinjet.index.database import create_engine, upgrade
 from twinjet.index.source import Column, Source
@@ -14,34 +14,21 @@ from twinjet.index.store import SourceStore
 @contextmanager
 def both_stores(
     folder: Path,
-    postgres_url: str,
+    server: str,
     sources: Sequence[Source],
     columns: Sequence[Column] = (),
 ) -> Iterator[dict[str, SourceStore]]:
-    """Generation 1 in a SQLite file, and in a PostgreSQL that orders text as English.
-
-    The database is one of its own: others may be at work in the same server.
-    """
-    administrator = create_engine(postgres_url)
-    name = f"english_{folder.name.replace('-', '_')}"
-    _run(
-        administrator,
-        f"CREATE DATABASE {name} TEMPLATE template0 "
-        "LOCALE_PROVIDER icu ICU_LOCALE 'en-US'",
-    )
-    english = sa.make_url(postgres_url).set(database=name)
-    urls = {
-        "sqlite": f"sqlite:///{folder / 'store.sqlite'}",
-        "postgresql": english.render_as_string(hide_password=False),
-    }
-    stores = {kind: _filled(url, sources, columns) for kind, url in urls.items()}
-    try:
+    """Generation 1 in SQLite, and in a PostgreSQL that orders text as English."""
+    english = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
+    with empty_database(server, english) as postgresql:
+        urls = {
+            "sqlite": f"sqlite:///{folder / 'store.sqlite'}",
+            "postgresql": postgresql,
+        }
+        stores = {kind: _filled(url, sources, columns) for kind, url in urls.items()}
         yield stores
-    finally:
         for store in stores.values():
             store.close()
-        _run(administrator, f"DROP DATABASE {name} WITH (FORCE)")
-        administrator.dispose()
 
 
 def _filled(
@@ -57,9 +44,3 @@ def _filled(
         store.add_sources(number, start, sources[start : start + 1000])
     store.publish_build(number, source_count=len(sources), folder="g1")
     return store
-
-
-def _run(engine: sa.Engine, statement: str) -> None:
-    with engine.connect() as connection:
-        alone = connection.execution_options(isolation_level="AUTOCOMMIT")
-        alone.execute(sa.text(statement))
