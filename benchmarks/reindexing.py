@@ -189,7 +189,9 @@ def indexed(
     ]
     for process in processes:
         assert process.stderr is not None
-        process.stderr.readline()  # it is ready
+        line = process.stderr.readline()
+        if "is ready" not in line:
+            raise SystemExit(line + process.stderr.read())
     store = SourceStore(create_engine(home.database_url))
     client = connect(system_url(home.database_url, home.path))
     jobs = Jobs(client, ProgressBoard(store.engine))

@@ -1,7 +1,8 @@
 """The engine of the metadata store and its migrations."""
 
 import json
-from typing import Any
+import sqlite3
+import time
 
 import sqlalchemy as sa
 from alembic import command
@@ -13,6 +14,7 @@ from twinjet.index.errors import StoreError
 
 # A writer waits so long for another before it gives up.
 _BUSY_MS = 30_000
+_RETRY_S = 0.02
 
 # Any number, the same for every Twinjet: the key of PostgreSQL's advisory lock.
 _MIGRATION_LOCK = 0x7714_1E7
@@ -65,18 +67,36 @@ def upgrade(engine: sa.Engine) -> None:
         raise StoreError(msg) from exc
 
 
-def _configure(connection: Any, _record: Any) -> None:
+def _configure(connection: sqlite3.Connection, _record: object) -> None:
     # The driver would begin transactions by itself, and never at once for writing.
     connection.isolation_level = None
     # PostgreSQL compares what JSON says, SQLite how it is written.
     connection.create_function("same_json", 2, _same_json, deterministic=True)
-    for pragma in (
-        "journal_mode = WAL",
-        "synchronous = FULL",
-        "foreign_keys = ON",
-        f"busy_timeout = {_BUSY_MS}",
-    ):
-        connection.execute(f"PRAGMA {pragma}")
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+    _write_ahead(connection)
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Turn the write-ahead log on.
+
+    A database that has none yet is changed for good by the first connection, and
+    SQLite does not wait for others that read it just then, whatever its timeout.
+    """
+    give_up = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as exc:
+            if (
+                exc.sqlite_errorcode != sqlite3.SQLITE_BUSY
+                or time.monotonic() > give_up
+            ):
+                raise
+            time.sleep(_RETRY_S)
+        else:
+            return
 
 
 def _same_json(one: str, other: str) -> bool:
