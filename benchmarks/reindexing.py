@@ -21,6 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -167,54 +169,62 @@ def encoder_alone(
     return sum(float(r[0]) for r in rates), sum(float(r[1]) for r in rates)
 
 
+@contextmanager
+def working(
+    home: Home, card: Path, workers: int, threads: int
+) -> Iterator[list[subprocess.Popen[str]]]:
+    """So many workers, ready; they end with this."""
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(threads),
+        "TWINJET_ENCODER": str(card),
+    }
+    command = [str(Path(sys.executable).with_name("twinjet")), "worker"]
+    with ExitStack() as running:
+        processes = []
+        for _ in range(workers):
+            process = subprocess.Popen(
+                [*command, "--home", str(home.path)],
+                env=environment,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            running.callback(process.wait)
+            running.callback(process.terminate)
+            processes.append(process)
+        for process in processes:
+            assert process.stderr is not None
+            line = process.stderr.readline()
+            if "is ready" not in line:
+                raise SystemExit(line + process.stderr.read())
+        yield processes
+
+
 def indexed(
     sky: Path, home_path: Path, card: Path, workers: int, threads: int
 ) -> dict[str, float]:
     """A job from its first shard to its end, by so many workers."""
     home = Home(home_path)
     home.path.mkdir()
-    environment = os.environ | {
-        "OMP_NUM_THREADS": str(threads),
-        "TWINJET_ENCODER": str(card),
-    }
-    command = [str(Path(sys.executable).with_name("twinjet")), "worker"]
-    processes = [
-        subprocess.Popen(
-            [*command, "--home", str(home.path)],
-            env=environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(workers)
-    ]
-    for process in processes:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        if "is ready" not in line:
-            raise SystemExit(line + process.stderr.read())
-    store = SourceStore(create_engine(home.database_url))
-    client = connect(system_url(home.database_url, home.path))
-    jobs = Jobs(client, ProgressBoard(store.engine))
     stages: dict[str, float] = {}
     done: list[tuple[float, int]] = []
-    started = time.monotonic()
-    asked = jobs.submit(ReindexRequest(cutouts=str(sky)))
-    for job in jobs.follow(asked.id):
-        seen = job.progress
-        if seen is not None:
-            stages.setdefault(seen.stage, time.monotonic() - started)
-            if seen.stage == "embed":
-                done.append((time.monotonic() - started, seen.done))
-    took = time.monotonic() - started
-    job = jobs.get(asked.id)
-    assert job.report is not None, job.error
-    most = max(peak_mib(process.pid) for process in processes)
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.wait()
-    client.destroy()
-    store.close()
+    with working(home, card, workers, threads) as processes:
+        store = SourceStore(create_engine(home.database_url))
+        client = connect(system_url(home.database_url, home.path))
+        jobs = Jobs(client, ProgressBoard(store.engine))
+        started = time.monotonic()
+        asked = jobs.submit(ReindexRequest(cutouts=str(sky)))
+        for job in jobs.follow(asked.id):
+            seen = job.progress
+            if seen is not None:
+                stages.setdefault(seen.stage, time.monotonic() - started)
+                if seen.stage == "embed":
+                    done.append((time.monotonic() - started, seen.done))
+        took = time.monotonic() - started
+        job = jobs.get(asked.id)
+        assert job.report is not None, job.error
+        most = max(peak_mib(process.pid) for process in processes)
+        client.destroy()
+        store.close()
     count = job.report["embedded"]
     sizes = {
         "shards": folder_bytes(home.shards),
