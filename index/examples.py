@@ -25,7 +25,17 @@ MAX_EXAMPLES = 1000
 # How far from 1 the norm of a vector may be: what JSON and float16 round away.
 _NORM_TOLERANCE = 0.01
 
-Example = str | Sequence[float]
+
+@dataclass(frozen=True)
+class Embedding:
+    """An embedding that says which encoder made it."""
+
+    values: Sequence[float]
+    """(D,), of unit norm."""
+    encoder_id: str
+
+
+Example = str | Sequence[float] | Embedding
 """ID of a source, or an embedding made by the generation's encoder."""
 
 
@@ -70,7 +80,8 @@ def resolve_examples(
         Some IDs are not those of sources of this generation; it names them.
     InvalidQueryError
         There are none, too many, the same on both sides, or too few for the strategy;
-        a vector is of another length, is not finite or not of unit norm.
+        a vector is of another length, is not finite or not of unit norm, or says that
+        another encoder made it.
     """
     lists = _lists(examples)
     ids = [one for some in lists.values() for one in some if isinstance(one, str)]
@@ -140,6 +151,13 @@ def _keyed(
     if isinstance(one, str):
         row = rows[one]
         return row, np.asarray(generation.vectors[row], np.float32)
+    if isinstance(one, Embedding):
+        ours = generation.manifest.encoder_id
+        if one.encoder_id != ours:
+            theirs = one.encoder_id[:100]
+            msg = f"{place} is of encoder {theirs!r}, this index's vectors of {ours}"
+            raise InvalidQueryError(msg, parameter=place, limit=ours, actual=theirs)
+        one = one.values
     vector = checked_vector(one, place, generation.manifest.dimension)
     return vector.tobytes(), vector
 

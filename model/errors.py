@@ -52,6 +52,9 @@ class ModelError(Exception):
 class CutoutError(ModelError):
     """Something about the given cutout."""
 
+    parameter: str | None = None
+    """Which it was, where several were given."""
+
 
 class EmptyFileError(CutoutError):
     """The file has no bytes."""

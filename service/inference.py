@@ -27,6 +27,10 @@ class Embedded:
     """Shape (D,), unit norm."""
     timings_ms: dict[str, float]
 
+    def notes(self) -> list[str]:
+        """What was done to the image that its owner may not expect."""
+        return [*self.cutout.notes, *self.prepared.notes]
+
 
 class Inference:
     """Decode and embed uploads.

@@ -2,24 +2,35 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from twinjet.index.examples import MAX_EXAMPLES, Example, Examples
+from twinjet.index.examples import MAX_EXAMPLES, Embedding, Example, Examples
 from twinjet.index.scorers import LEAST_FOR_RANKER, Strategy
 from twinjet.service.regions import RegionIn
 
 _MAX_NAME = 1000
 
 
+class EmbeddingIn(BaseModel):
+    """An embedding as ``POST /embeddings`` answers it; what else it says is ignored."""
+
+    encoder: Annotated[str, Field(max_length=_MAX_NAME)]
+    embedding: list[float]
+
+
 def _known_shape(value: Any) -> Any:
     if not isinstance(value, str | list | dict):
-        msg = 'an example is an ID, {"id": ID} or an embedding, a list of numbers'
+        msg = 'an example is an ID, {"id": ID}, an embedding (a list of numbers), or '
+        msg += 'what POST /embeddings answers: {"encoder": …, "embedding": […]}'
         raise ValueError(msg)  # noqa: TRY004 - what pydantic turns into a refusal
-    if isinstance(value, dict) and value.keys() != {"id"}:
+    if not isinstance(value, dict) or value.keys() == {"id"}:
+        return value
+    if not value.keys() >= EmbeddingIn.model_fields.keys():
         names = ", ".join(sorted(map(str, value)))[:100] or "none"
-        msg = f'an example that is an object is {{"id": ID}}; its members were: {names}'
+        msg = 'an example that is an object is {"id": ID}, or what POST /embeddings '
+        msg += f"answers; its members were: {names}"
         raise ValueError(msg)
-    return value
+    return EmbeddingIn.model_validate(value)
 
 
 ExampleIn = Annotated[
@@ -28,6 +39,8 @@ ExampleIn = Annotated[
         dict[Literal["id"], Annotated[str, Field(max_length=_MAX_NAME)]],
         Field(min_length=1),
     ]
+    # In place, since the description of a body has no definitions of its own.
+    | Annotated[EmbeddingIn, WithJsonSchema(EmbeddingIn.model_json_schema())]
     | list[float],
     BeforeValidator(_known_shape),
 ]
@@ -42,7 +55,10 @@ class ExamplesIn(BaseModel):
 
     like: Annotated[
         _Some,
-        Field(description="IDs of sources, or embeddings of this index's encoder"),
+        Field(
+            description="IDs of sources, embeddings of this index's encoder, or what "
+            "POST /embeddings answers"
+        ),
     ] = []
     unlike: Annotated[
         _Some,
@@ -87,7 +103,7 @@ class ExamplesOut(BaseModel):
     pairs: int
 
     @classmethod
-    def of(cls, examples: ExamplesIn) -> Self:
+    def of(cls, examples: Examples) -> Self:
         """On the wire."""
         return cls(
             strategy="pairs" if examples.pairs else examples.strategy,
@@ -98,4 +114,6 @@ class ExamplesOut(BaseModel):
 
 
 def _plain(one: ExampleIn) -> Example:
+    if isinstance(one, EmbeddingIn):
+        return Embedding(one.embedding, one.encoder)
     return one["id"] if isinstance(one, dict) else one

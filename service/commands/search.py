@@ -1,10 +1,13 @@
 """``twinjet search``, ``outliers`` and ``embed``: questions in the terminal."""
 
 import json
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from twinjet.index.batch import read_batch, similar_to_each
 from twinjet.index.errors import EncoderMismatchError
@@ -13,8 +16,9 @@ from twinjet.index.names import parse_position
 from twinjet.index.options import MAX_K, MAX_OFFSET, Options
 from twinjet.index.outliers import outliers as find_outliers
 from twinjet.index.scorers import STRATEGIES, Strategy
-from twinjet.index.search import Answer, Searcher
+from twinjet.index.search import Searcher
 from twinjet.model.decode import read_cutout
+from twinjet.model.encoder import Encoder
 from twinjet.service.commands.options import (
     HOME,
     JSON,
@@ -52,14 +56,19 @@ _DUPLICATES = click.option(
 @click.argument("query", required=False)
 @_K
 @_OFFSET
-@click.option("--like", multiple=True, metavar="ID", help="Is sought; repeatable.")
-@click.option("--unlike", multiple=True, metavar="ID", help="Is not; repeatable.")
+@click.option(
+    "--like",
+    multiple=True,
+    metavar="EXAMPLE",
+    help="Is sought, repeatable: ID or file.",
+)
+@click.option("--unlike", multiple=True, metavar="EXAMPLE", help="One that is not.")
 @click.option(
     "--pair",
     "pairs",
     multiple=True,
     nargs=2,
-    metavar="ID ID",
+    metavar="EXAMPLE EXAMPLE",
     help="Nearer to the first than to the second; with --like: as these differ.",
 )
 @click.option(
@@ -121,7 +130,6 @@ def search(
 
     Instead of QUERY: --like, --unlike and --pair, or --batch.
     """
-    examples = Examples(like, unlike, pairs, strategy)
     given = [query is not None, bool(like or unlike or pairs), table is not None]
     if sum(given) != 1:
         msg = "give one of QUERY, of examples (--like, --unlike, --pair), or of --batch"
@@ -141,12 +149,25 @@ def search(
         where_from = about(manifest, searched=many.searched, exact=many.exact)
         show(batch_table(many.results, columns, where_from), output, as_json=as_json)
         return
+    example = partial(
+        _example,
+        searcher=searcher,
+        encoder=cache(partial(encoder_of, config)),
+        pixel_scale=pixel_scale,
+        invariant=invariant,
+    )
     if query is None:
-        answer = searcher.similar_to_examples(examples, options)
-    elif Path(query).is_file():
-        answer = _of_file(
-            Path(query), config, searcher, options, pixel_scale, invariant=invariant
+        answer = searcher.similar_to_examples(
+            Examples(
+                [example(one) for one in like],
+                [example(one) for one in unlike],
+                [(example(one), example(other)) for one, other in pairs],
+                strategy,
+            ),
+            options,
         )
+    elif not isinstance(vector := example(query), str):
+        answer = searcher.similar_to_vector(np.array(vector, np.float32), options)
     elif (position := parse_position(query)) and not query.strip()[0].isalpha():
         answer = searcher.similar_to_position(*position, radius_arcsec, options)
     else:
@@ -217,21 +238,25 @@ def _options(
     )
 
 
-def _of_file(
-    path: Path,
-    config: Config,
+def _example(
+    text: str,
     searcher: Searcher,
-    options: Options,
+    encoder: Callable[[], Encoder],
     pixel_scale: float | None,
     *,
     invariant: bool,
-) -> Answer:
-    encoder = encoder_of(config)
-    theirs = searcher.generation.manifest.encoder_id
-    if theirs != encoder.card.id:
-        raise EncoderMismatchError(encoder.card.id, theirs)
+) -> str | list[float]:
+    """A file's embedding; what is no file is an ID or a position, as it was."""
+    path = Path(text)
+    if not path.is_file():
+        return text
+    ours, theirs = encoder().card.id, searcher.generation.manifest.encoder_id
+    if theirs != ours:
+        raise EncoderMismatchError(ours, theirs)
     cutout = read_cutout(path, pixel_scale_arcsec=pixel_scale)
     for note in cutout.notes:
-        errors.print(note, markup=False)
-    vector = encoder.embed([cutout], invariant=invariant or None)[0]
-    return searcher.similar_to_vector(vector, options)
+        errors.print(f"{path.name}: {note}", markup=False)
+    vector: list[float] = (
+        encoder().embed([cutout], invariant=invariant or None)[0].tolist()
+    )
+    return vector

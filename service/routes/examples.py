@@ -27,6 +27,7 @@ def similar_to_examples(
 ) -> Response:
     searcher = asking.served.searcher
     options = within(options, examples.region)
-    answer = searcher.similar_to_examples(examples.examples(), options)
-    query = QueryOut(kind="examples", examples=ExamplesOut.of(examples))
+    sought = examples.examples()
+    answer = searcher.similar_to_examples(sought, options)
+    query = QueryOut(kind="examples", examples=ExamplesOut.of(sought))
     return asking.similar(answer, query)

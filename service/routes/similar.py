@@ -5,17 +5,32 @@ import base64
 import math
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, File, Query, Request, Response, UploadFile
+from fastapi import (
+    APIRouter,
+    Depends,
+    File,
+    Form,
+    Query,
+    Request,
+    Response,
+    UploadFile,
+)
+from fastapi.exceptions import RequestValidationError
 
+from twinjet.index.errors import InvalidQueryError
+from twinjet.index.examples import Examples
+from twinjet.index.scorers import Strategy
 from twinjet.model.render import render_input
 from twinjet.service.answers import AskingDep
 from twinjet.service.content import form_only
 from twinjet.service.dependencies import OptionsDep, ResourcesDep
+from twinjet.service.form_examples import SomeExamples, embedded_examples
 from twinjet.service.inference import Embedded
 from twinjet.service.regions import MocFile, within_moc
 from twinjet.service.responses import PROBLEM_RESPONSES, TABLE_RESPONSES
 from twinjet.service.routes.examples import EXAMPLES_BODY
 from twinjet.service.schemas import EmbeddingOut, QueryOut, SimilarOut
+from twinjet.service.schemas_examples import ExamplesOut
 from twinjet.service.timings import note
 from twinjet.service.uploads import file_bytes, one_file
 
@@ -102,7 +117,12 @@ async def similar_to_upload(
     asking: AskingDep,
     options: OptionsDep,
     *,
-    file: Annotated[UploadFile, File(description="FITS (also .gz, .fz), PNG or JPEG")],
+    file: Annotated[
+        UploadFile | None, File(description="FITS (also .gz, .fz), PNG or JPEG")
+    ] = None,
+    like: SomeExamples = [],  # noqa: B006 - which the framework copies
+    unlike: SomeExamples = [],  # noqa: B006
+    strategy: Annotated[Strategy, Form(description="Of examples, as in JSON")] = "mean",
     invariant: _Invariant = None,
     pixel_scale_arcsec: _Scale = None,
     hdu: _Hdu = None,
@@ -110,14 +130,33 @@ async def similar_to_upload(
 ) -> Response:
     options = await within_moc(options, moc, held.config.max_upload_bytes)
     searcher = held.embedding_searcher(asking.served)
-    data = await file_bytes(file, held.config.max_upload_bytes)
-    embedded = await held.inference.embed(
-        data, pixel_scale_arcsec=pixel_scale_arcsec, hdu=hdu, invariant=invariant
-    )
+
+    async def embed(file: UploadFile) -> Embedded:
+        data = await file_bytes(file, held.config.max_upload_bytes)
+        embedded = await held.inference.embed(
+            data, pixel_scale_arcsec=pixel_scale_arcsec, hdu=hdu, invariant=invariant
+        )
+        note(asking.request, embedded.timings_ms)
+        return embedded
+
+    if like or unlike:
+        if file is not None:
+            msg = "give a file, or examples (like, unlike), in one request; both came"
+            raise InvalidQueryError(msg, parameter="file")
+        parts, notes = await embedded_examples({"like": like, "unlike": unlike}, embed)
+        examples = Examples(parts["like"], parts["unlike"], strategy=strategy)
+        answer = await asyncio.to_thread(
+            searcher.similar_to_examples, examples, options
+        )
+        sought = ExamplesOut.of(examples)
+        query = QueryOut(kind="examples", examples=sought, notes=notes)
+        return asking.similar(answer, query)
+    if file is None:
+        raise RequestValidationError([{"type": "missing", "loc": ("body", "file")}])
+    embedded = await embed(file)
     answer = await asyncio.to_thread(
         searcher.similar_to_vector, embedded.vector, options
     )
-    note(asking.request, embedded.timings_ms)
     centre = embedded.cutout.centre()
     query = QueryOut(
         kind="upload",
@@ -125,7 +164,7 @@ async def similar_to_upload(
         dec=None if centre is None else float(centre.dec.deg),
         file_name=(file.filename or "")[:255] or None,
         field_arcsec=held.field_arcsec if embedded.cutout.pixel_scale_arcsec else None,
-        notes=_notes(embedded),
+        notes=embedded.notes(),
         peak_snr=_finite(embedded.prepared.peak_snr),
         preview_png=_data_url(render_input(embedded.prepared.image)),
     )
@@ -156,13 +195,9 @@ async def embedding_of_upload(
         encoder=card.id,
         dimension=card.dimension,
         embedding=embedded.vector.tolist(),
-        notes=_notes(embedded),
+        notes=embedded.notes(),
         peak_snr=_finite(embedded.prepared.peak_snr),
     )
-
-
-def _notes(embedded: Embedded) -> list[str]:
-    return [*embedded.cutout.notes, *embedded.prepared.notes]
 
 
 def _finite(value: float) -> float | None:

@@ -38,6 +38,86 @@ def test_an_embedding_is_an_example(client: TestClient, sky: Any) -> None:
     assert ids(answer) == [name(7)]
 
 
+def test_what_embeddings_answers_is_an_example(client: TestClient, sky: Any) -> None:
+    data = (sky / "T007.fits").read_bytes()
+    made = client.post("/embeddings", files={"file": ("a", data)}).json()
+    assert ids(post(client, "?k=1", like=[made])) == [name(7)]
+    answer = post(client, unlike=[name(1), made | {"encoder": "another"}])
+    problem = assert_problem(answer, 422, "invalid-parameter")
+    assert problem["parameter"] == "unlike[1]"
+    assert problem["actual"] == "another"
+    assert problem["limit"] == made["encoder"]
+
+
+def form(client: TestClient, *parts: tuple[str, object]) -> httpx.Response:
+    """A text is a field, bytes are a file."""
+    files: list[Any] = [
+        (part, (None, value) if isinstance(value, str) else ("a.fits", value))
+        for part, value in parts
+    ]
+    return client.post("/similar?k=9", files=files)
+
+
+@pytest.mark.parametrize("strategy", ["mean", "best"])
+def test_files_and_ids_are_examples_together(
+    client: TestClient, sky: Any, strategy: str
+) -> None:
+    files = {n: (sky / f"T{n:03d}.fits").read_bytes() for n in (7, 9, 11)}
+    made = {
+        n: client.post("/embeddings", files={"file": ("a", data)}).json()["embedding"]
+        for n, data in files.items()
+    }
+    answer = form(
+        client,
+        ("like", files[7]),
+        ("like", name(3)),
+        ("like", files[9]),
+        ("unlike", files[11]),
+        ("strategy", strategy),
+    )
+    same = post(
+        client,
+        "?k=9",
+        like=[made[7], name(3), made[9]],
+        unlike=[made[11]],
+        strategy=strategy,
+    )
+    assert ids(answer) == ids(same)
+    assert answer.json()["neighbours"] == same.json()["neighbours"]
+    assert answer.json()["query"]["examples"] == same.json()["query"]["examples"]
+
+
+def test_a_file_alone_as_example_is_that_file(client: TestClient, sky: Any) -> None:
+    data = (sky / "T007.fits").read_bytes()
+    one = client.post("/similar?k=9", files={"file": ("a", data)})
+    assert ids(form(client, ("like", data))) == ids(one)
+
+
+@pytest.mark.parametrize(
+    ("parts", "status", "problem", "parameter"),
+    [
+        ([("like", name(1)), ("like", b"SIMPLE")], 422, "malformed-fits", "like[1]"),
+        ([("unlike", b"")], 422, "empty-upload", "unlike[0]"),
+        ([("like", b"x"), ("file", b"x")], 422, "invalid-parameter", "file"),
+        ([("like", b"x")] * 17, 422, "invalid-parameter", "like"),
+        ([("like", name(1))] * 1001, 400, "malformed-multipart", None),
+        ([("like", name(1)), ("strategy", "x")], 422, "invalid-parameter", "strategy"),
+        ([("strategy", "mean")], 422, "missing-file", "file"),
+        ([("like", "nobody")], 404, "unknown-source", "like"),
+        ([("like", "")], 404, "unknown-source", "like"),
+    ],
+)
+def test_forms_of_examples_that_cannot_be_used_are_named(
+    client: TestClient,
+    parts: list[tuple[str, object]],
+    status: int,
+    problem: str,
+    parameter: str | None,
+) -> None:
+    found = assert_problem(form(client, *parts), status, problem)
+    assert found.get("parameter") == parameter
+
+
 @pytest.mark.parametrize("strategy", ["mean", "best", "ranker"])
 def test_no_example_is_in_its_own_answer(client: TestClient, strategy: str) -> None:
     like = [name(n) for n in range(0, 12, 2)]
@@ -181,5 +261,6 @@ def test_an_object_that_is_no_example_is_told_what_one_is(
 ) -> None:
     found = assert_problem(post(client, like=[one]), 422, "invalid-parameter")
     assert found["parameter"] == "like"
-    assert '{"id": ID}; its members were: ' in found["detail"]
+    assert '{"id": ID}' in found["detail"]
+    assert "; its members were: " in found["detail"]
     assert "constrained" not in found["detail"]

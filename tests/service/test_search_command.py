@@ -74,6 +74,23 @@ def test_examples_are_given_by_id(config: Config, client: TestClient) -> None:
     assert found[0]["score"] >= found[1]["score"]
 
 
+def test_examples_are_given_as_files(
+    config: Config, client: TestClient, sky: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWINJET_ENCODER", str(config.encoder))
+    one, other = sky / "T007.fits", sky / "T011.fits"
+    found = rows(
+        config, "search", "--like", one, "--like", "T100+003", "--unlike", other
+    )
+    files = [
+        ("like", ("a", one.read_bytes())),
+        ("like", (None, b"T100+003")),
+        ("unlike", ("b", other.read_bytes())),
+    ]
+    answer = client.post("/similar", files=files).json()
+    assert [row["source_id"] for row in found] == ids(answer)
+
+
 def test_a_batch_reports_rows_that_fail(config: Config, tmp_path: Path) -> None:
     table = tmp_path / "mine.csv"
     table.write_text("source_id\nT100+001\nnobody\n")
