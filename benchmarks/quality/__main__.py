@@ -3,8 +3,9 @@
     python benchmarks/quality ../shared/data --tuning-runs runs/quality
 
 Linear probes and fine-tuning from few labels, retrieval, rare classes, invariance,
-two telescopes. Writes benchmarks/results/quality.json, .md and the plots. Runs of
-fine-tuning are kept as they end, so that a benchmark that was killed goes on.
+two telescopes. The tables are printed; with --write they, the raw figures and the
+plots are benchmarks/results/quality.*, and the cards of the encoders have theirs. Runs
+of fine-tuning are kept as they end, so that a benchmark that was killed goes on.
 """
 
 import argparse
@@ -92,7 +93,7 @@ def main() -> None:
     )
     parser.add_argument("--queries", type=int, default=187, help="of each invariance")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    parser.add_argument("--write", action="store_true", help="into the cards too")
+    parser.add_argument("--write", action="store_true", help="results and cards")
     parser.add_argument(
         "--tables", action="store_true", help="only draw what quality.json has"
     )
@@ -164,26 +165,29 @@ def main() -> None:
             progress=say,
         )
     report["seconds"] = round(time.monotonic() - started)
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "quality.json").write_text(
-        json.dumps(report, indent=1) + "\n", encoding="utf-8"
-    )
+    print(text_of(report))
     if args.write:
+        args.out.mkdir(parents=True, exist_ok=True)
+        (args.out / "quality.json").write_text(
+            json.dumps(report, indent=1) + "\n", encoding="utf-8"
+        )
         for path in shipped_cards():
             write_card(path, report)
-    write_tables(report, args.out)
+        write_tables(report, args.out)
+
+
+def text_of(report: dict[str, Any]) -> str:
+    """The tables of a report, as Markdown."""
+    cards = [read_card(path) for path in shipped_cards()]
+    saw_labels = [card.name for card in cards if card.training.get("labels")]
+    return as_text(report, saw_labels=saw_labels)
 
 
 def write_tables(report: dict[str, Any], out: Path) -> None:
-    """Markdown and plots of a report; the tables are printed too."""
-    cards = [read_card(path) for path in shipped_cards()]
-    text = as_text(
-        report, saw_labels=[card.name for card in cards if card.training.get("labels")]
-    )
-    (out / "quality.md").write_text(text, encoding="utf-8")
+    """Markdown and plots of a report."""
+    (out / "quality.md").write_text(text_of(report), encoding="utf-8")
     plot_labels(report, out / "label-efficiency.png")
     plot_rotation(report, out / "invariance.png")
-    print(text)
 
 
 def write_card(path: Path, report: dict[str, Any]) -> None:
