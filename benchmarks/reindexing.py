@@ -8,8 +8,9 @@ WCS at other positions, each read, decoded and embedded for itself. Beside the r
 the job stands, in the same run and on the same cutouts, that of the encoder without a
 job: files to vectors one after the other, as ``twinjet embed`` makes them, in as many
 processes of as many threads; and that of the encoder for cutouts that were decoded
-before. Memory is the largest resident set of any process of the job, file pages that
-are mapped counted in. The table is benchmarks/results/reindexing-*.md with --write.
+before. Memory is the largest resident set of any process of the job, looked at twice a
+second: with the pages of files that are mapped, and without. With --write the table is
+benchmarks/results/reindexing-*.md.
 """
 
 import argparse
@@ -20,12 +21,14 @@ import platform
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from astropy.io import fits
@@ -213,16 +216,16 @@ def indexed(
         jobs = Jobs(client, ProgressBoard(store.engine))
         started = time.monotonic()
         asked = jobs.submit(ReindexRequest(cutouts=str(sky)))
-        for job in jobs.follow(asked.id):
-            seen = job.progress
-            if seen is not None:
-                stages.setdefault(seen.stage, time.monotonic() - started)
-                if seen.stage == "embed":
-                    done.append((time.monotonic() - started, seen.done))
+        with Memory([process.pid for process in processes]) as memory:
+            for job in jobs.follow(asked.id):
+                seen = job.progress
+                if seen is not None:
+                    stages.setdefault(seen.stage, time.monotonic() - started)
+                    if seen.stage == "embed":
+                        done.append((time.monotonic() - started, seen.done))
         took = time.monotonic() - started
         job = jobs.get(asked.id)
         assert job.report is not None, job.error
-        most = max(peak_mib(process.pid) for process in processes)
         client.destroy()
         store.close()
     count = job.report["embedded"]
@@ -243,7 +246,8 @@ def indexed(
         "rate": count / embedding,
         "first": rate_between(done, 0.0, 0.1, count),
         "last": rate_between(done, 0.9, 1.0, count),
-        "rss_mib": most,
+        "rss_mib": memory.resident,
+        "anonymous_mib": memory.anonymous,
         "digest": job.report["digest"],
         "workers": workers,
         "codes_bytes": codes,
@@ -256,11 +260,43 @@ def folder_bytes(folder: Path) -> int:
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
 
 
-def peak_mib(process: int) -> float:
-    """Largest resident set of a process so far."""
-    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
-    row = next(row for row in status.splitlines() if row.startswith("VmHWM"))
-    return int(row.split()[1]) / 1024
+class Memory(threading.Thread):
+    """Looks at processes while this is open, twice a second.
+
+    Attributes
+    ----------
+    resident, anonymous
+        Of the largest process so far, MiB: with file pages that are mapped, which the
+        kernel takes back when it needs them, and without.
+    """
+
+    def __init__(self, processes: list[int]) -> None:
+        super().__init__(daemon=True)
+        self.resident = self.anonymous = 0.0
+        self._processes = processes
+        self._closed = threading.Event()
+
+    def __enter__(self) -> Self:
+        """Begin to look."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Look no more."""
+        self._closed.set()
+        self.join()
+
+    def run(self) -> None:
+        """Until it is closed."""
+        while not self._closed.wait(0.5):
+            for process in self._processes:
+                text = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+                rows = dict(row.split(":", 1) for row in text.splitlines())
+                resident, anonymous = (
+                    int(rows[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon")
+                )
+                self.resident = max(self.resident, resident)
+                self.anonymous = max(self.anonymous, anonymous)
 
 
 def rate_between(
@@ -326,7 +362,7 @@ def head(card: Path) -> str:
         "| workers x threads | cutouts | encoder, decoded before /s "
         "| encoder, from files /s | job /s | of the latter "
         "| first tenth /s | last tenth /s | plan s | embed s "
-        "| index, verify, publish s | largest process MiB | digest |\n"
+        "| index, verify, publish s | largest process MiB, of it not files | digest |\n"
         + "| --- " * 13
         + "|"
     )
@@ -342,7 +378,8 @@ def line(
         f"| {row['rate']:.1f} | {100 * row['rate'] / files:.0f} % "
         f"| {row['first']:.1f} | {row['last']:.1f} "
         f"| {row['plan_s']:.1f} | {row['embed_s']:.1f} | {row['rest_s']:.1f} "
-        f"| {row['rss_mib']:.0f} | {str(row['digest'])[:12]} |"
+        f"| {row['rss_mib']:.0f}, {row['anonymous_mib']:.0f} "
+        f"| {str(row['digest'])[:12]} |"
     )
 
 

@@ -46,17 +46,7 @@ def apply(
         if mark is None and change.label is None and not change.note:
             continue
         if mark is None:
-            mark = DiscoveryMarkRow(
-                session_id=session_id,
-                source_id=change.source_id,
-                ra=change.ra,
-                dec=change.dec,
-                label=None,
-                note="",
-                version=0,
-                updated_at=now,
-            )
-            sql.add(mark)
+            mark = added_mark(sql, session_id, change, now)
         marks.append(mark)
         note = mark.note if change.note is None else change.note
         if (mark.label, mark.note) == (change.label, note):
@@ -72,6 +62,24 @@ def apply(
     check_limit(labelled, MAX_LABELS, "labels in a session")
     check_limit(sql.scalar(count) or 0, MAX_MARKS, "sources in a session")
     return marks, any_changed
+
+
+def added_mark(
+    sql: Session, session_id: str, source: Change | Mark, now: datetime
+) -> DiscoveryMarkRow:
+    """A new mark of a source, without a label."""
+    mark = DiscoveryMarkRow(
+        session_id=session_id,
+        source_id=source.source_id,
+        ra=source.ra,
+        dec=source.dec,
+        label=None,
+        note="",
+        version=0,
+        updated_at=now,
+    )
+    sql.add(mark)
+    return mark
 
 
 def held_marks(

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from twinjet.index.discovery.rows import (
+    added_mark,
     apply,
     check_limit,
     count_of,
@@ -293,17 +294,7 @@ class SessionStore:
             for mark in marks:
                 known = held.get(mark.source_id)
                 if known is None:
-                    known = DiscoveryMarkRow(
-                        session_id=session_id,
-                        source_id=mark.source_id,
-                        ra=mark.ra,
-                        dec=mark.dec,
-                        label=None,
-                        note="",
-                        version=0,
-                        updated_at=made.created_at,
-                    )
-                    sql.add(known)
+                    known = added_mark(sql, session_id, mark, made.created_at)
                 known.round, known.place = made.number, mark.place
                 known.strategy = mark.strategy
                 known.score, known.similarity = mark.score, mark.similarity
