@@ -13,6 +13,10 @@ from twinjet.index.vectors.port import Rows, Vectors
 # Rows that are compared together: 67 MB of 515 numbers each.
 _BLOCK = 32_768
 
+# Rows that are copied together: what stays in the processor's cache, in memory that is
+# used again. Copies of larger blocks take three times as long (2026-11).
+_COPIED = 4096
+
 # Products of fewer numbers are summed here, not by BLAS: its threads, and those of
 # FAISS, wait for one another for longer than the sum takes (0.4 ms became 5, 2026-11).
 _SMALL = 1 << 22
@@ -24,13 +28,14 @@ ROUNDING = 2e-6
 
 def blocks_of(vectors: Vectors, rows: Rows | None) -> Iterator[tuple[Rows, Vectors]]:
     """Some rows, or all, with their vectors, as many at a time as memory bears."""
-    count = len(vectors) if rows is None else len(rows)
-    for start in range(0, count, _BLOCK):
-        stop = min(start + _BLOCK, count)
-        if rows is None:
+    if rows is None:
+        for start in range(0, len(vectors), _BLOCK):
+            stop = min(start + _BLOCK, len(vectors))
             yield np.arange(start, stop, dtype=np.int64), vectors[start:stop]
-        else:
-            yield rows[start:stop], vectors[rows[start:stop]]
+        return
+    for start in range(0, len(rows), _COPIED):
+        some = rows[start : start + _COPIED]
+        yield some, vectors[some]
 
 
 def best_of(
