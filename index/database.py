@@ -90,7 +90,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
         except sqlite3.OperationalError as exc:
             if (
-                exc.sqlite_errorcode != sqlite3.SQLITE_BUSY
+                exc.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY
                 or time.monotonic() > give_up
             ):
                 raise

@@ -84,12 +84,11 @@ def resolve_examples(
         another encoder made it.
     """
     lists = _lists(examples)
-    ids = [one for some in lists.values() for one in some if isinstance(one, str)]
-    rows = store.rows_named(generation.manifest.number, ids)
-    for name, some in lists.items():
-        unknown = [one for one in some if isinstance(one, str) and one not in rows]
-        if unknown:
-            raise UnknownExamplesError(unknown, parameter=name)
+    ids = {
+        name: [one for one in some if isinstance(one, str)]
+        for name, some in lists.items()
+    }
+    rows = known_rows(ids, generation, store)
     found = {
         name: [
             _keyed(one, f"{name}[{place}]", rows, generation)
@@ -117,6 +116,25 @@ def resolve_examples(
             examples.strategy,
         )
     return Resolved(scorer, frozenset(rows.values()))
+
+
+def known_rows(
+    ids: Mapping[str, Sequence[str]], generation: OpenGeneration, store: SourceStore
+) -> Mapping[str, int]:
+    """Rows of the IDs in some lists, by ID.
+
+    Raises
+    ------
+    UnknownExamplesError
+        Some are not those of sources of this generation; it names them and their list.
+    """
+    every = [one for some in ids.values() for one in some]
+    rows = store.rows_named(generation.manifest.number, every)
+    for name, some in ids.items():
+        unknown = [one for one in some if one not in rows]
+        if unknown:
+            raise UnknownExamplesError(unknown, parameter=name)
+    return rows
 
 
 def _lists(examples: Examples) -> dict[str, Sequence[Example]]:

@@ -25,6 +25,7 @@ CONFLICT_RESPONSE: dict[int | str, dict[str, Any]] = {
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     status: _refusal(description)
     for status, description in {
+        400: "A body that cannot be read",
         404: "Unknown source or position",
         410: "The generation is no longer kept",
         413: "Too large",

@@ -8,13 +8,14 @@ from twinjet.index.examples import MAX_EXAMPLES, Embedding, Example, Examples
 from twinjet.index.scorers import LEAST_FOR_RANKER, Strategy
 from twinjet.service.regions import RegionIn
 
-_MAX_NAME = 1000
+MAX_NAME = 1000
+"""Characters of an ID or of the name of an encoder."""
 
 
 class EmbeddingIn(BaseModel):
     """An embedding as ``POST /embeddings`` answers it; what else it says is ignored."""
 
-    encoder: Annotated[str, Field(max_length=_MAX_NAME)]
+    encoder: Annotated[str, Field(max_length=MAX_NAME)]
     embedding: list[float]
 
 
@@ -34,9 +35,9 @@ def _known_shape(value: Any) -> Any:
 
 
 ExampleIn = Annotated[
-    Annotated[str, Field(max_length=_MAX_NAME)]
+    Annotated[str, Field(max_length=MAX_NAME)]
     | Annotated[
-        dict[Literal["id"], Annotated[str, Field(max_length=_MAX_NAME)]],
+        dict[Literal["id"], Annotated[str, Field(max_length=MAX_NAME)]],
         Field(min_length=1),
     ]
     # In place, since the description of a body has no definitions of its own.

@@ -1,6 +1,7 @@
 """``twinjet search``, ``outliers`` and ``embed``: questions in the terminal."""
 
 import json
+import os
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from twinjet.index.scorers import STRATEGIES, Strategy
 from twinjet.index.search import Searcher
 from twinjet.model.decode import read_cutout
 from twinjet.model.encoder import Encoder
+from twinjet.model.errors import CutoutError
 from twinjet.service.commands.options import (
     HOME,
     JSON,
@@ -60,7 +62,7 @@ _DUPLICATES = click.option(
     "--like",
     multiple=True,
     metavar="EXAMPLE",
-    help="Is sought, repeatable: ID or file.",
+    help="Is sought, repeatable: a file, if there is one, or an ID.",
 )
 @click.option("--unlike", multiple=True, metavar="EXAMPLE", help="One that is not.")
 @click.option(
@@ -248,12 +250,16 @@ def _example(
 ) -> str | list[float]:
     """A file's embedding; what is no file is an ID or a position, as it was."""
     path = Path(text)
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - a name that is too long is none
         return text
     ours, theirs = encoder().card.id, searcher.generation.manifest.encoder_id
     if theirs != ours:
         raise EncoderMismatchError(ours, theirs)
-    cutout = read_cutout(path, pixel_scale_arcsec=pixel_scale)
+    try:
+        cutout = read_cutout(path, pixel_scale_arcsec=pixel_scale)
+    except CutoutError as exc:
+        msg = f"{text}: {exc}"
+        raise click.ClickException(msg) from exc
     for note in cutout.notes:
         errors.print(f"{path.name}: {note}", markup=False)
     vector: list[float] = (

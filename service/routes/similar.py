@@ -17,14 +17,18 @@ from fastapi import (
 )
 from fastapi.exceptions import RequestValidationError
 
-from twinjet.index.errors import InvalidQueryError
-from twinjet.index.examples import Examples
+from twinjet.index.examples import Examples, known_rows
 from twinjet.index.scorers import Strategy
 from twinjet.model.render import render_input
 from twinjet.service.answers import AskingDep
 from twinjet.service.content import form_only
 from twinjet.service.dependencies import OptionsDep, ResourcesDep
-from twinjet.service.form_examples import SomeExamples, embedded_examples
+from twinjet.service.form_examples import (
+    SomeExamples,
+    embedded_examples,
+    ids_of,
+    known_parts,
+)
 from twinjet.service.inference import Embedded
 from twinjet.service.regions import MocFile, within_moc
 from twinjet.service.responses import PROBLEM_RESPONSES, TABLE_RESPONSES
@@ -107,7 +111,7 @@ def similar_to_position(
 @router.post(
     "/similar",
     summary="Neighbours of an uploaded cutout, or of examples as JSON",
-    dependencies=[Depends(form_only), Depends(one_file)],
+    dependencies=[Depends(form_only), Depends(known_parts)],
     response_model=SimilarOut,
     responses=TABLE_RESPONSES,
     openapi_extra={"requestBody": {"content": EXAMPLES_BODY}},
@@ -129,7 +133,6 @@ async def similar_to_upload(
     moc: MocFile = None,
 ) -> Response:
     options = await within_moc(options, moc, held.config.max_upload_bytes)
-    searcher = held.embedding_searcher(asking.served)
 
     async def embed(file: UploadFile) -> Embedded:
         data = await file_bytes(file, held.config.max_upload_bytes)
@@ -140,10 +143,16 @@ async def similar_to_upload(
         return embedded
 
     if like or unlike:
-        if file is not None:
-            msg = "give a file, or examples (like, unlike), in one request; both came"
-            raise InvalidQueryError(msg, parameter="file")
-        parts, notes = await embedded_examples({"like": like, "unlike": unlike}, embed)
+        given = {"like": like, "unlike": unlike}
+        ids = ids_of(given)
+        searcher = asking.served.searcher
+        if sum(map(len, ids.values())) < len(like) + len(unlike):
+            searcher = held.embedding_searcher(asking.served)
+            # Before anything is decoded for an answer that there will not be.
+            await asyncio.to_thread(
+                known_rows, ids, searcher.generation, searcher.store
+            )
+        parts, notes = await embedded_examples(given, embed)
         examples = Examples(parts["like"], parts["unlike"], strategy=strategy)
         answer = await asyncio.to_thread(
             searcher.similar_to_examples, examples, options
@@ -153,6 +162,7 @@ async def similar_to_upload(
         return asking.similar(answer, query)
     if file is None:
         raise RequestValidationError([{"type": "missing", "loc": ("body", "file")}])
+    searcher = held.embedding_searcher(asking.served)
     embedded = await embed(file)
     answer = await asyncio.to_thread(
         searcher.similar_to_vector, embedded.vector, options

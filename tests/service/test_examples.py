@@ -49,6 +49,9 @@ def test_what_embeddings_answers_is_an_example(client: TestClient, sky: Any) -> 
     assert problem["limit"] == made["encoder"]
 
 
+_INVALID = (422, "invalid-parameter")
+
+
 def form(client: TestClient, *parts: tuple[str, object]) -> httpx.Response:
     """A text is a field, bytes are a file."""
     files: list[Any] = [
@@ -98,8 +101,15 @@ def test_a_file_alone_as_example_is_that_file(client: TestClient, sky: Any) -> N
     [
         ([("like", name(1)), ("like", b"SIMPLE")], 422, "malformed-fits", "like[1]"),
         ([("unlike", b"")], 422, "empty-upload", "unlike[0]"),
-        ([("like", b"x"), ("file", b"x")], 422, "invalid-parameter", "file"),
+        ([("like", b"x"), ("file", b"x")], 422, "invalid-parameter", "like"),
+        ([("strategy", "best"), ("file", b"x")], 422, "invalid-parameter", "strategy"),
         ([("like", b"x")] * 17, 422, "invalid-parameter", "like"),
+        ([("like", b"x")] * 8 + [("unlike", b"x")] * 9, *_INVALID, "unlike"),
+        ([("like", name(1)), ("pairs", "x")], 422, "invalid-parameter", "pairs"),
+        ([("like", name(1)), ("region", "x")], 422, "invalid-parameter", "region"),
+        ([("like", name(1)), *[("strategy", "best")] * 2], *_INVALID, "strategy"),
+        ([("like", name(1)), ("unlike", "x" * 1001)], *_INVALID, "unlike[0]"),
+        ([("like", b"x"), ("unlike", "nobody")], 404, "unknown-source", "unlike"),
         ([("like", name(1))] * 1001, 400, "malformed-multipart", None),
         ([("like", name(1)), ("strategy", "x")], 422, "invalid-parameter", "strategy"),
         ([("strategy", "mean")], 422, "missing-file", "file"),
@@ -116,6 +126,15 @@ def test_forms_of_examples_that_cannot_be_used_are_named(
 ) -> None:
     found = assert_problem(form(client, *parts), status, problem)
     assert found.get("parameter") == parameter
+
+
+def test_half_a_character_in_a_form_is_refused(client: TestClient) -> None:
+    text = (
+        b'--X\r\nContent-Disposition: form-data; name="like"\r\n\r\n+2AA-\r\n--X--\r\n'
+    )
+    headers = {"content-type": "multipart/form-data; boundary=X; charset=utf-7"}
+    answer = client.post("/similar", content=text, headers=headers)
+    assert assert_problem(answer, *_INVALID)["parameter"] == "like[0]"
 
 
 @pytest.mark.parametrize("strategy", ["mean", "best", "ranker"])

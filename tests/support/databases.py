@@ -31,7 +31,9 @@ def empty_database(server: str, options: str = "") -> Iterator[str]:
 
 def _run(server: str, statement: str) -> None:
     engine = create_engine(server)
-    with engine.connect() as connection:
-        alone = connection.execution_options(isolation_level="AUTOCOMMIT")
-        alone.execute(sa.text(statement))
-    engine.dispose()
+    try:
+        with engine.connect() as connection:
+            alone = connection.execution_options(isolation_level="AUTOCOMMIT")
+            alone.execute(sa.text(statement))
+    finally:
+        engine.dispose()

@@ -26,9 +26,11 @@ def both_stores(
             "postgresql": postgresql,
         }
         stores = {kind: _filled(url, sources, columns) for kind, url in urls.items()}
-        yield stores
-        for store in stores.values():
-            store.close()
+        try:
+            yield stores
+        finally:
+            for store in stores.values():
+                store.close()
 
 
 def _filled(
