@@ -198,6 +198,7 @@ def working(
             assert process.stderr is not None
             line = process.stderr.readline()
             if "is ready" not in line:
+                process.terminate()
                 raise SystemExit(line + process.stderr.read())
         yield processes
 
@@ -287,13 +288,17 @@ class Memory(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        """Until it is closed."""
+        """Until it is closed, or a process ends, which is no measurement."""
         while not self._closed.wait(0.5):
             for process in self._processes:
                 text = Path(f"/proc/{process}/status").read_text(encoding="ascii")
                 rows = dict(row.split(":", 1) for row in text.splitlines())
+                if "VmHWM" not in rows:
+                    self.resident = self.anonymous = float("nan")
+                    return
+                # The kernel keeps the most of the one, and nothing of the other.
                 resident, anonymous = (
-                    int(rows[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon")
+                    int(rows[name].split()[0]) / 1024 for name in ("VmHWM", "RssAnon")
                 )
                 self.resident = max(self.resident, resident)
                 self.anonymous = max(self.anonymous, anonymous)

@@ -101,6 +101,7 @@ def main() -> None:
     if args.tables:
         text = (args.out / "quality.json").read_text(encoding="utf-8")
         write_tables(json.loads(text), args.out)
+        print(text_of(json.loads(text)))
         return
     started = time.monotonic()
     samples = Samples(args.data)
@@ -165,15 +166,16 @@ def main() -> None:
             progress=say,
         )
     report["seconds"] = round(time.monotonic() - started)
-    print(text_of(report))
-    if args.write:
+    if args.out != RESULTS or args.write:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "quality.json").write_text(
             json.dumps(report, indent=1) + "\n", encoding="utf-8"
         )
+        write_tables(report, args.out)
+    if args.write:
         for path in shipped_cards():
             write_card(path, report)
-        write_tables(report, args.out)
+    print(text_of(report))
 
 
 def text_of(report: dict[str, Any]) -> str:

@@ -135,11 +135,10 @@ class FaissLibrary(InProcess):
         if rows is not None:
             bits = np.zeros(self.count, bool)
             bits[rows] = True
-            # Kept, for FAISS holds no more than a pointer to it.
-            self.bitmap = np.packbits(bits, bitorder="little")
-            given["sel"] = faiss.IDSelectorBitmap(
-                self.count, faiss.swig_ptr(self.bitmap)
-            )
+            packed = np.packbits(bits, bitorder="little")
+            given["sel"] = faiss.IDSelectorBitmap(self.count, faiss.swig_ptr(packed))
+            # FAISS holds no more than a pointer to it.
+            given["sel"].keep_alive = packed
         kinds: Any = faiss
         make = kinds.SearchParameters
         if "HNSW" in self.kind:

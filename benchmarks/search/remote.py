@@ -1,6 +1,7 @@
 """Contenders in servers, by Twinjet's adapters; the tests' servers, started here."""
 
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -39,7 +40,9 @@ class Server(ABC):
     def build(self, vectors: F32, folder: Path) -> None:
         """Load it, as a build does."""
         engine = self.start(folder)
+        started = time.perf_counter()
         engine.load(_NAME, vectors)
+        self.load_s = time.perf_counter() - started
         index = engine.open(_NAME, len(vectors), vectors)
         assert index is not None
         self.index: VectorIndex = index
