@@ -109,8 +109,11 @@ class Encoder:
     @property
     def at_a_time(self) -> int:
         """Cutouts that keep the device busy when they come together."""
-        size = _BATCH if self._device.type == "cpu" else _BATCH_ON_GPU
-        return max(_LEAST_AT_A_TIME, size // self.card.views)
+        return max(_LEAST_AT_A_TIME, self._batch // self.card.views)
+
+    def in_one_batch(self, *, invariant: bool | None = None) -> int:
+        """Cutouts that pass through the network in the time of one."""
+        return max(1, self._batch // self._views(invariant))
 
     @property
     def is_on_gpu(self) -> bool:
@@ -155,9 +158,7 @@ class Encoder:
 
         Parameters are those of `embed_images`.
         """
-        views = self.card.views
-        if invariant is not None:
-            views = SYMMETRIES if invariant else 1
+        views = self._views(invariant)
         batch = torch.from_numpy(np.ascontiguousarray(images)).unsqueeze(1)
         if views == SYMMETRIES:
             batch = symmetric_views(batch)  # (8 N, 1, S, S)
@@ -167,7 +168,7 @@ class Encoder:
     def _run(self, images: Tensor) -> Tensor:
         """Backbone over (N, 1, S, S), in batches of one fixed shape."""
         device = self._device
-        size = _BATCH if device.type == "cpu" else _BATCH_ON_GPU
+        size = self._batch
         done: list[Tensor] = [torch.empty(0, self._backbone.dimension, device=device)]
         for start in range(0, len(images), size):
             part = images[start : start + size]
@@ -177,6 +178,15 @@ class Encoder:
             part = part.to(device).contiguous(memory_format=torch.channels_last)
             done.append(self._network(part)[: size - missing])
         return torch.cat(done)
+
+    @property
+    def _batch(self) -> int:
+        return _BATCH if self._device.type == "cpu" else _BATCH_ON_GPU
+
+    def _views(self, invariant: bool | None) -> int:  # noqa: FBT001
+        if invariant is None:
+            return self.card.views
+        return SYMMETRIES if invariant else 1
 
     def with_head(self, head: NDArray[np.float32]) -> "Encoder":
         """The same encoder, its centred features mapped by a matrix (F, D)."""

@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from twinjet.service import errors
 from twinjet.service.config import Config
 from twinjet.service.headers import SecurityHeaders
-from twinjet.service.limits import BodyLimit
+from twinjet.service.limits import BodyLimit, BodyPace
 from twinjet.service.resources import Resources
 from twinjet.service.routes import (
     batch,
@@ -76,6 +76,11 @@ def create_app(config: Config | None = None) -> FastAPI:
     )
     errors.install(app)
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
+    app.add_middleware(
+        BodyPace,
+        stall_s=settings.body_stall_s,
+        bytes_per_s=settings.body_bytes_per_s,
+    )
     app.add_middleware(SecurityHeaders)
     app.add_middleware(ServerTiming)  # added last, it sees the request first
     # JSON before uploads, where they have a path in common.

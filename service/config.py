@@ -67,6 +67,45 @@ class Config(BaseSettings):
         int,
         Field(ge=1024, le=MAX_FILE_BYTES, description="Largest file of an upload"),
     ] = MAX_FILE_BYTES
+    upload_queue: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=10_000,
+            description="Uploads that are decoded, embedded or wait for it; more are "
+            "refused (503) before they are read",
+        ),
+    ] = 32
+    deadline_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=3600,
+            description="Seconds in which an upload must have been begun; after that "
+            "it is refused (503) and never computed",
+        ),
+    ] = 10.0
+    decoders: Annotated[
+        int, Field(ge=1, le=256, description="Uploads that are decoded at a time")
+    ] = 2
+    body_stall_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=3600,
+            description="Seconds without a byte of a body that is still to come, then "
+            "the request is cut off (408)",
+        ),
+    ] = 10.0
+    body_bytes_per_s: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=2**30,
+            description="A body that comes slower than this, after the seconds above, "
+            "is cut off (408)",
+        ),
+    ] = 1024
     encoder: Annotated[
         Path | None,
         Field(

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import uuid
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -78,24 +79,92 @@ _BY_STATUS = {
     405: "method-not-allowed",
     413: "payload-too-large",
     415: "unsupported-media-type",
+    499: "client-closed-request",
 }
 
 
-class PayloadTooLargeError(HTTPException):
-    """The body of a request has more bytes than the limit.
+class RequestError(HTTPException):
+    """How a request comes, or when, and not what is in it.
 
     An `HTTPException`, for the framework makes a 400 of any other that is raised
     while it parses a form.
+
+    Parameters
+    ----------
+    status
+        Of the answer.
+    name
+        Of the problem type, under /problems/.
+    detail
+        What is wrong, and what would be right.
+    limit, actual
+        What was passed, and by what.
+    headers
+        Of the answer.
     """
 
-    def __init__(self, limit: int, actual: int) -> None:
-        super().__init__(
-            413,
-            f"the body has more than {limit} bytes ({actual} have come); "
-            "send a smaller cutout",
-        )
+    def __init__(
+        self,
+        status: int,
+        name: str,
+        detail: str,
+        *,
+        limit: float,
+        actual: float | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status, detail, headers)
+        self.name = name
         self.limit = limit
         self.actual = actual
+
+
+class PayloadTooLargeError(RequestError):
+    """The body of a request has more bytes than the limit."""
+
+    def __init__(self, limit: int, actual: int) -> None:
+        detail = f"the body has more than {limit} bytes ({actual} have come); "
+        detail += "send a smaller cutout"
+        super().__init__(413, "payload-too-large", detail, limit=limit, actual=actual)
+
+
+class SlowBodyError(RequestError):
+    """The body of a request stalls, or trickles."""
+
+    def __init__(self, detail: str, *, limit: float, actual: float) -> None:
+        # Who knows how much of the body is still to come: no further request.
+        super().__init__(
+            408,
+            "request-timeout",
+            detail,
+            limit=limit,
+            actual=actual,
+            headers={"Connection": "close"},
+        )
+
+
+class OverloadedError(RequestError):
+    """More uploads wait than the service will answer in time."""
+
+    def __init__(
+        self, detail: str, *, limit: float, actual: float, retry_after_s: float
+    ) -> None:
+        super().__init__(
+            503,
+            "overloaded",
+            detail,
+            limit=limit,
+            actual=actual,
+            headers={"Retry-After": str(math.ceil(retry_after_s))},
+        )
+
+
+class ClientGoneError(HTTPException):
+    """The client went away before it had its answer; nobody reads this one."""
+
+    def __init__(self) -> None:
+        # As nginx has it in its log; no status of HTTP.
+        super().__init__(499, "the client has closed the connection")
 
 
 class _Document(JSONResponse):
@@ -167,7 +236,7 @@ def install(app: FastAPI) -> None:
     """Answer every error of every route with a problem document."""
     for error in (model_errors.ModelError, index_errors.TwinjetIndexError):
         app.add_exception_handler(error, _domain_error)
-    app.add_exception_handler(PayloadTooLargeError, _too_large)
+    app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(OperationalError, _store_away)
@@ -203,12 +272,14 @@ async def _domain_error(request: Request, exc: Exception) -> JSONResponse:
     )
 
 
-async def _too_large(request: Request, exc: Exception) -> JSONResponse:
-    assert isinstance(exc, PayloadTooLargeError)  # noqa: S101 - for the type checker
+async def _request_error(request: Request, exc: Exception) -> JSONResponse:
+    assert isinstance(exc, RequestError)  # noqa: S101 - for the type checker
     limit, actual = exc.limit, exc.actual
-    return problem(
-        request, 413, "payload-too-large", exc.detail, limit=limit, actual=actual
+    response = problem(
+        request, exc.status_code, exc.name, exc.detail, limit=limit, actual=actual
     )
+    response.headers.update(exc.headers or {})
+    return response
 
 
 async def _invalid(request: Request, exc: Exception) -> JSONResponse:

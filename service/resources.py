@@ -117,7 +117,12 @@ class Resources:
             config.milvus_uri,
             memory_bytes=config.vectors_memory_bytes,
         )
-        self.inference = Inference(_encoder(config))
+        self.inference = Inference(
+            _encoder(config),
+            queue=config.upload_queue,
+            decoders=config.decoders,
+            deadline_s=config.deadline_s,
+        )
         self.trouble: str | None = None
         self._served: Served | None = None
         self._earlier: dict[int, tuple[Served, float]] = {}

@@ -27,12 +27,16 @@ PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     for status, description in {
         400: "A body that cannot be read",
         404: "Unknown source or position",
+        408: "The body stalled, or came too slowly",
         410: "The generation is no longer kept",
         413: "Too large",
         415: "Not a format that is read",
         422: "Invalid parameter or unusable file",
-        503: "No index to answer from",
+        503: "No index to answer from, or too many uploads: try again in a moment",
     }.items()
+}
+PROBLEM_RESPONSES[503]["headers"] = {
+    "Retry-After": {"description": "In so many seconds", "schema": {"type": "integer"}}
 }
 
 # What an answer may look like besides JSON, by `Accept` or `format`.

@@ -1,9 +1,40 @@
 """The file in a multipart body."""
 
-from fastapi import Request, UploadFile
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, BinaryIO, TypeVar
+
+from fastapi import Request, Response, UploadFile
+from fastapi.routing import APIRoute
 
 from twinjet.index.errors import InvalidQueryError
-from twinjet.service.errors import PayloadTooLargeError
+from twinjet.service.dependencies import resources
+from twinjet.service.errors import ClientGoneError, PayloadTooLargeError
+from twinjet.service.inference import Embedded
+
+_T = TypeVar("_T")
+
+
+class UploadRoute(APIRoute):
+    """Of a router whose POSTs embed files: refused before the body is read.
+
+    The framework parses a whole form before a route sees it, so who has to be turned
+    away is turned away here, at no cost.
+    """
+
+    def get_route_handler(
+        self,
+    ) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """As of every route, of a service that has room."""
+        handle = super().get_route_handler()
+        if "POST" not in (self.methods or ()):
+            return handle
+
+        async def answer(request: Request) -> Response:
+            resources(request).inference.check_room()
+            return await handle(request)
+
+        return answer
 
 
 async def one_file(request: Request) -> None:
@@ -28,7 +59,68 @@ async def file_bytes(file: UploadFile, limit: int) -> bytes:
     PayloadTooLargeError
         It has more than the limit.
     """
-    data = await file.read(limit + 1)
+    return _checked(await file.read(limit + 1), limit)
+
+
+async def embedded_upload(
+    request: Request,
+    file: UploadFile,
+    *,
+    pixel_scale_arcsec: float | None,
+    hdu: int | None,
+    invariant: bool | None,
+) -> Embedded:
+    """An uploaded file and its embedding, unless its client goes away.
+
+    Raises
+    ------
+    OverloadedError
+        There are too many.
+    PayloadTooLargeError
+        It has too many bytes.
+    CutoutError
+        The bytes are no usable cutout.
+    ClientGoneError
+        Nobody waits for the answer any more.
+    """
+    held = resources(request)
+    embedding = held.inference.embed(
+        lambda: _read(file.file, held.config.max_upload_bytes),
+        pixel_scale_arcsec=pixel_scale_arcsec,
+        hdu=hdu,
+        invariant=invariant,
+    )
+    return await _unless_gone(request, embedding)
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:
+    """Result of work that is given up when the client closes its connection.
+
+    Servers let a request run on whose client has gone.
+    """
+    task = asyncio.create_task(work)
+    gone = asyncio.create_task(_gone(request))
+    try:
+        await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientGoneError
+        return task.result()
+    finally:
+        task.cancel()
+        gone.cancel()
+
+
+async def _gone(request: Request) -> None:
+    """Wait until the client goes away; the body has been read before."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _read(file: BinaryIO, limit: int) -> bytes:
+    return _checked(file.read(limit + 1), limit)
+
+
+def _checked(data: bytes, limit: int) -> bytes:
     if len(data) > limit:
         raise PayloadTooLargeError(limit, len(data))
     return data

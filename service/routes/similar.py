@@ -36,9 +36,11 @@ from twinjet.service.routes.examples import EXAMPLES_BODY
 from twinjet.service.schemas import EmbeddingOut, QueryOut, SimilarOut
 from twinjet.service.schemas_examples import ExamplesOut
 from twinjet.service.timings import note
-from twinjet.service.uploads import file_bytes, one_file
+from twinjet.service.uploads import UploadRoute, embedded_upload, one_file
 
-router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES)
+router = APIRouter(
+    tags=["similar"], responses=PROBLEM_RESPONSES, route_class=UploadRoute
+)
 
 _Scale = Annotated[
     float | None,
@@ -135,9 +137,12 @@ async def similar_to_upload(
     options = await within_moc(options, moc, held.config.max_upload_bytes)
 
     async def embed(file: UploadFile) -> Embedded:
-        data = await file_bytes(file, held.config.max_upload_bytes)
-        embedded = await held.inference.embed(
-            data, pixel_scale_arcsec=pixel_scale_arcsec, hdu=hdu, invariant=invariant
+        embedded = await embedded_upload(
+            asking.request,
+            file,
+            pixel_scale_arcsec=pixel_scale_arcsec,
+            hdu=hdu,
+            invariant=invariant,
         )
         note(asking.request, embedded.timings_ms)
         return embedded
@@ -167,16 +172,17 @@ async def similar_to_upload(
     answer = await asyncio.to_thread(
         searcher.similar_to_vector, embedded.vector, options
     )
-    centre = embedded.cutout.centre()
+    decoded = embedded.decoded
+    centre = decoded.centre
     query = QueryOut(
         kind="upload",
         ra=None if centre is None else float(centre.ra.deg),
         dec=None if centre is None else float(centre.dec.deg),
         file_name=(file.filename or "")[:255] or None,
-        field_arcsec=held.field_arcsec if embedded.cutout.pixel_scale_arcsec else None,
+        field_arcsec=held.field_arcsec if decoded.has_scale else None,
         notes=embedded.notes(),
-        peak_snr=_finite(embedded.prepared.peak_snr),
-        preview_png=_data_url(render_input(embedded.prepared.image)),
+        peak_snr=_finite(decoded.prepared.peak_snr),
+        preview_png=_data_url(render_input(decoded.prepared.image)),
     )
     return asking.similar(answer, query)
 
@@ -195,9 +201,12 @@ async def embedding_of_upload(
     pixel_scale_arcsec: _Scale = None,
     hdu: _Hdu = None,
 ) -> EmbeddingOut:
-    data = await file_bytes(file, held.config.max_upload_bytes)
-    embedded = await held.inference.embed(
-        data, pixel_scale_arcsec=pixel_scale_arcsec, hdu=hdu, invariant=invariant
+    embedded = await embedded_upload(
+        request,
+        file,
+        pixel_scale_arcsec=pixel_scale_arcsec,
+        hdu=hdu,
+        invariant=invariant,
     )
     note(request, embedded.timings_ms)
     card = held.inference.encoder.card
@@ -206,7 +215,7 @@ async def embedding_of_upload(
         dimension=card.dimension,
         embedding=embedded.vector.tolist(),
         notes=embedded.notes(),
-        peak_snr=_finite(embedded.prepared.peak_snr),
+        peak_snr=_finite(embedded.decoded.prepared.peak_snr),
     )
 
 
