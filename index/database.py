@@ -34,7 +34,12 @@ def create_engine(url: str) -> sa.Engine:
         The URL cannot be understood, or its driver is not installed.
     """
     try:
-        engine = sa.create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+        engine = sa.create_engine(
+            url,
+            pool_pre_ping=not url.startswith("sqlite"),
+            # Of people's files and questions, which errors would carry into logs.
+            hide_parameters=True,
+        )
     except (SQLAlchemyError, ImportError) as exc:
         msg = f"the database URL cannot be used: {exc}"
         raise StoreError(msg) from exc

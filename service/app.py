@@ -9,10 +9,14 @@ import torch
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from twinjet.service import errors
+from twinjet.service import errors, logs
 from twinjet.service.config import Config
 from twinjet.service.headers import SecurityHeaders
 from twinjet.service.limits import BodyLimit, BodyPace
+from twinjet.service.metrics import Metrics
+from twinjet.service.observation import Observation, Unforeseen
+from twinjet.service.readiness import measure
+from twinjet.service.request_ids import RequestIds
 from twinjet.service.resources import Resources
 from twinjet.service.routes import (
     batch,
@@ -22,6 +26,7 @@ from twinjet.service.routes import (
     health,
     jobs,
     lists,
+    metrics,
     outliers,
     pages,
     probe,
@@ -49,6 +54,8 @@ def create_app(config: Config | None = None) -> FastAPI:
         Settings; from the environment when None, as for `uvicorn --factory`.
     """
     settings = config or Config()
+    logs.configure(settings.log_format)
+    figures = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -57,7 +64,10 @@ def create_app(config: Config | None = None) -> FastAPI:
         resources = await asyncio.to_thread(Resources, settings)
         app.state.resources = resources
         await asyncio.to_thread(resources.refresh)
-        watch = asyncio.create_task(resources.refresh_for_ever())
+        await asyncio.to_thread(measure, resources, figures)
+        watch = asyncio.create_task(
+            resources.refresh_for_ever(lambda: measure(resources, figures))
+        )
         try:
             yield
         finally:
@@ -65,6 +75,7 @@ def create_app(config: Config | None = None) -> FastAPI:
             with suppress(asyncio.CancelledError):
                 await watch
             await asyncio.to_thread(resources.close)
+            figures.close()
 
     app = FastAPI(
         title="Twinjet",
@@ -74,19 +85,24 @@ def create_app(config: Config | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
     )
+    app.state.metrics = figures
     errors.install(app)
+    # The one that is added last sees the request first.
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(
         BodyPace,
         stall_s=settings.body_stall_s,
         bytes_per_s=settings.body_bytes_per_s,
     )
+    app.add_middleware(Unforeseen)
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(ServerTiming)  # added last, it sees the request first
+    app.add_middleware(ServerTiming)
+    app.add_middleware(Observation, metrics=figures)
+    app.add_middleware(RequestIds)
     # JSON before uploads, where they have a path in common.
     for module in (
         *(pages, docs, examples, batch, similar, probe, sources, generations),
-        *(outliers, jobs, health, sessions, lists),
+        *(outliers, jobs, health, metrics, sessions, lists),
     ):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")

@@ -1,7 +1,7 @@
 """Settings, each from an environment variable ``TWINJET_<NAME>``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -140,6 +140,13 @@ class Config(BaseSettings):
             description="Bearer token of the job routes, which are refused without",
         ),
     ] = None
+    log_format: Annotated[
+        Literal["text", "json"],
+        Field(
+            description="Of the log on standard error: text has warnings and errors; "
+            "json has a line for each request, too"
+        ),
+    ] = "text"
     refresh_s: Annotated[
         float,
         Field(gt=0, le=3600, description="Seconds between looks for a new generation"),

@@ -3,7 +3,6 @@
 import json
 import logging
 import math
-import uuid
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -225,11 +224,9 @@ def _members(
 
 
 def request_id(request: Request) -> str:
-    """An identity to find a request by in the log."""
-    if not hasattr(request.state, "request_id"):
-        request.state.request_id = uuid.uuid4().hex
-    identity: str = request.state.request_id
-    return identity
+    """The identity to find a request by in the log; of `RequestIds`."""
+    found: str = request.state.request_id
+    return found
 
 
 def install(app: FastAPI) -> None:
@@ -240,7 +237,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(OperationalError, _store_away)
-    app.add_exception_handler(Exception, _unforeseen)
+    app.add_exception_handler(Exception, unforeseen)
 
 
 def lookup(error: type[Exception]) -> tuple[int, str] | None:
@@ -251,10 +248,17 @@ def lookup(error: type[Exception]) -> tuple[int, str] | None:
     return None
 
 
+async def unforeseen(request: Request, exc: Exception) -> JSONResponse:
+    """A fault of ours: the text of the exception stays in the log."""
+    _log.error("request %s failed", request_id(request), exc_info=exc)
+    detail = "the service failed; the log has the cause under this request_id"
+    return problem(request, 500, "internal-error", detail)
+
+
 async def _domain_error(request: Request, exc: Exception) -> JSONResponse:
     found = lookup(type(exc))
     if found is None:
-        return await _unforeseen(request, exc)
+        return await unforeseen(request, exc)
     status, name = found
     return problem(
         request,
@@ -337,10 +341,3 @@ async def _store_away(request: Request, exc: Exception) -> JSONResponse:
     _log.warning("request %s: the database is away: %s", request_id(request), exc)
     detail = "the metadata store does not answer; try again in a moment"
     return problem(request, 503, "store-unavailable", detail)
-
-
-async def _unforeseen(request: Request, exc: Exception) -> JSONResponse:
-    """A fault of ours: the text of the exception stays in the log."""
-    _log.error("request %s failed", request_id(request), exc_info=exc)
-    detail = "the service failed; the log has the cause under this request_id"
-    return problem(request, 500, "internal-error", detail)

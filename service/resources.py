@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -361,10 +362,11 @@ class Resources:
         if stamps == stamps_of(folder):
             raise GenerationDamagedError(reason)
 
-    async def refresh_for_ever(self) -> None:
-        """Look for a new generation again and again."""
+    async def refresh_for_ever(self, then: Callable[[], None]) -> None:
+        """Look for a new generation again and again; do something after each look."""
         while True:
             await asyncio.to_thread(self.refresh)
+            await asyncio.to_thread(then)
             await asyncio.sleep(self.config.refresh_s)
 
     def _draw(

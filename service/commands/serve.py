@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import click
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 
 from twinjet.index.jobs.request import ReindexRequest
 from twinjet.service.app import create_app
@@ -118,6 +119,7 @@ def _server(config: Config) -> uvicorn.Server:
             timeout_graceful_shutdown=_GRACE_S,
             # A proxy in front is named by uvicorn's own variable.
             log_level="warning",
+            log_config=LOGGING_CONFIG if config.log_format == "text" else None,
         )
     )
 

@@ -1,5 +1,6 @@
 """``twinjet worker``: takes jobs and their shards from the queues."""
 
+import logging
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ import torch
 
 from twinjet.index.jobs.worker import Worker
 from twinjet.model.encoder import Encoder, card_path, load_encoder
+from twinjet.service import logs
 from twinjet.service.commands.options import (
     HOME,
     config_of,
@@ -21,6 +23,8 @@ from twinjet.service.commands.options import (
 )
 from twinjet.service.config import Config
 from twinjet.service.workers import Workers
+
+_log = logging.getLogger(__name__)
 
 # A shard that is under way may end, so long, when the worker is asked to stop.
 _GRACE_S = 60
@@ -50,6 +54,7 @@ def worker(processes: int, device: str, with_parent: bool, home: Path | None) ->
     noticed, and another goes on with what it was at.
     """
     config = config_of(home)
+    logs.configure(config.log_format)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -63,7 +68,7 @@ def worker(processes: int, device: str, with_parent: bool, home: Path | None) ->
         environment.setdefault("OMP_NUM_THREADS", str(share))
         many = Workers(processes, config.home, environment)
         many.start()
-        errors.print(f"{processes} workers are ready")
+        _say(config, f"{processes} workers are ready")
         stop.wait()
         many.stop()
         return
@@ -91,8 +96,15 @@ def _work(config: Config, device: str, stop: threading.Event) -> None:
             keep_generations=config.keep_generations,
         ) as working,
     ):
-        errors.print(f"worker {working.name} is ready")
+        _say(config, f"worker {working.name} is ready")
         stop.wait()
+
+
+def _say(config: Config, text: str) -> None:
+    if config.log_format == "json":
+        _log.info(text)
+    else:
+        errors.print(text)
 
 
 def _wait_for_parent(stop: threading.Event) -> None:

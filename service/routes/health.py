@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter, Response
 
-from twinjet.index.errors import NoGenerationError
 from twinjet.service.dependencies import ResourcesDep
+from twinjet.service.readiness import readiness
 from twinjet.service.schemas import Health
 
 router = APIRouter(tags=["operations"])
@@ -20,12 +20,8 @@ async def livez() -> Health:
     responses={503: {"model": Health, "description": "No index to answer from"}},
 )
 def readyz(held: ResourcesDep, response: Response) -> Health:
-    try:
-        number = held.served.generation.number
-    except NoGenerationError as exc:
+    found = readiness(held)
+    if found.generation is None:
         response.status_code = 503
-        return Health(status="unavailable", trouble=str(exc))
-    trouble = held.trouble or held.mismatch()
-    return Health(
-        status="degraded" if trouble else "ok", generation=number, trouble=trouble
-    )
+    number = None if found.generation is None else found.generation.number
+    return Health(status=found.status, generation=number, trouble=found.trouble)
