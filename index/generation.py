@@ -41,6 +41,11 @@ FORMAT = 1
 
 _FILES = ("vectors.npy", "index.faiss", "positions.npy", "background.npy")
 
+# What is looked at to see whether a generation is as it was when it was checked; the
+# last one says that somebody found it damaged.
+WATCHED = (*_FILES, "isolation.npy", "tail.npy", "manifest.json")
+MARK = "damaged.json"
+
 Stamp = tuple[int, int, int] | None
 """Size, time of change in ns, and inode; None where there is no file."""
 
@@ -169,9 +174,13 @@ class OpenGeneration:
         return searched * min(1.0, references * part)
 
 
-def stamps_of(folder: Path) -> tuple[Stamp, ...]:
-    """Size, time of change and inode of each file; None where there is none."""
-    return tuple(map(_stamp, (folder / name for name in _FILES)))
+def stamps_of(folder: Path, *, marked: bool = True) -> tuple[Stamp, ...]:
+    """Size, time of change and inode of each file; None where there is none.
+
+    The mark of a damaged generation is one of them, unless `marked` is false.
+    """
+    names = (*WATCHED, MARK) if marked else WATCHED
+    return tuple(map(_stamp, (folder / name for name in names)))
 
 
 def _stamp(path: Path) -> Stamp:

@@ -20,6 +20,7 @@ from twinjet.index.errors import (
 from twinjet.index.names import source_key
 from twinjet.index.paging import page_of
 from twinjet.index.regions import Cone, Region
+from twinjet.index.row_digest import digest_of_rows
 from twinjet.index.schema import GenerationRow, PublicationRow, SourceRow
 from twinjet.index.sky import healpix_cells, separation_arcsec, unit_vectors
 from twinjet.index.source import Column, Source
@@ -60,6 +61,10 @@ class Generation:
     """Of the job that builds or built it, if one does."""
     forced: str | None = None
     """Checks that it did not pass, and that somebody chose to pass over."""
+    manifest_sha256: str | None = field(default=None, compare=False)
+    """Of its manifest as it was written; None of one made by an earlier version."""
+    rows_sha256: str | None = field(default=None, compare=False)
+    """Of its rows, from `twinjet.index.row_digest`; None as above."""
 
 
 class _Published(NamedTuple):
@@ -170,6 +175,13 @@ class SourceStore:
         ]
         with self._writer.begin() as connection:
             connection.execute(sa.insert(SourceRow), rows)
+
+    def seal(self, number: int, manifest_sha256: str) -> None:
+        """Write down what a build's manifest and rows are, now that both are there."""
+        rows_sha256 = digest_of_rows(self._engine, number)
+        with Session(self._writer) as session, session.begin():
+            row = session.get_one(GenerationRow, number)
+            row.manifest_sha256, row.rows_sha256 = manifest_sha256, rows_sha256
 
     def set_report(self, number: int, report: dict[str, Any]) -> None:
         """Keep what the verification of a build found."""
@@ -560,6 +572,8 @@ def _generation(row: GenerationRow, published: _Published | None) -> Generation:
         report=row.report,
         job_id=row.job_id,
         forced=None if published is None else published.forced,
+        manifest_sha256=row.manifest_sha256,
+        rows_sha256=row.rows_sha256,
     )
 
 

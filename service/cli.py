@@ -33,6 +33,7 @@ COMMANDS = {
     "probe": "probe",
     "generations": "generations",
     "rollback": "generations",
+    "db": "db",
 }
 
 
