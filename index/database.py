@@ -3,6 +3,7 @@
 import json
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -78,6 +79,25 @@ def refuse_damaged(engine: sa.Engine) -> None:
             found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
         if found != "ok":
             raise DatabaseDamagedError(str(engine.url.database), str(found))
+
+
+def refuse_damaged_file(path: Path) -> None:
+    """As `refuse_damaged`, of a SQLite database that is not ours; none is whole.
+
+    Raises
+    ------
+    DatabaseDamagedError
+        Something of it is damaged.
+    """
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection:
+            found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as exc:
+        raise DatabaseDamagedError(str(path), str(exc)) from exc
+    if found != "ok":
+        raise DatabaseDamagedError(str(path), str(found))
 
 
 def revision_of(engine: sa.Engine) -> str | None:

@@ -29,6 +29,7 @@
     │   └── KnownListError          a table that is no list of sources
     ├── NoGenerationError           nothing has been published
     ├── GenerationDamagedError      files are not what was published
+    │   ├── LaterFormatError        files of a later version of Twinjet
     │   ├── LostVectorsError        an engine has not all that it was loaded with
     │   └── RowsDamagedError        its rows of the metadata are not what was built
     ├── IndexUnavailableError       the engine that has the vectors does not answer
@@ -283,6 +284,10 @@ class NoGenerationError(TwinjetIndexError):
 
 class GenerationDamagedError(TwinjetIndexError):
     """A generation's files are not what was published."""
+
+
+class LaterFormatError(GenerationDamagedError):
+    """A generation's files are of a format that this version does not know."""
 
 
 class LostVectorsError(GenerationDamagedError):

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from twinjet.index.calibrate import background_of, calibrate
 from twinjet.index.calibration import Calibration, files_of
 from twinjet.index.durable import READ_ONLY, file_digest, publish_folder
-from twinjet.index.errors import GenerationDamagedError
+from twinjet.index.errors import GenerationDamagedError, LaterFormatError
 from twinjet.index.vectors.engine import VectorEngine
 from twinjet.index.vectors.faiss_index import FaissIndex, build_index, index_kind
 from twinjet.index.vectors.port import VectorIndex, Vectors
@@ -101,14 +101,16 @@ class Manifest:
         Raises
         ------
         GenerationDamagedError
-            It is absent, damaged or of another format.
+            It is absent or damaged.
+        LaterFormatError
+            It is of another format.
         """
         path = folder / "manifest.json"
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             if data.get("format") != FORMAT:
                 msg = f"{path}: format {data.get('format')!r}, not {FORMAT}"
-                raise GenerationDamagedError(msg)
+                raise LaterFormatError(msg)
             return cls(**data)
         except (OSError, ValueError, TypeError, AttributeError) as exc:
             msg = f"{path} cannot be read: {exc}"

@@ -47,13 +47,19 @@ def check_manifest(generation: Generation, folder: Path) -> None:
         It is absent, has changed, or is another generation's.
     """
     path = folder / "manifest.json"
-    manifest = Manifest.read(folder)
     sealed = generation.manifest_sha256
-    if sealed is not None and file_digest(path) != sealed:
+    if sealed is not None and path.exists() and file_digest(path) != sealed:
         msg = f"{path} is not the file that was published: its checksum differs"
         raise GenerationDamagedError(msg)
-    said = (manifest.number, manifest.encoder_id, manifest.catalogue_digest)
-    known = (generation.number, generation.encoder_id, generation.catalogue_digest)
+    manifest = Manifest.read(folder)
+    said = (
+        *(manifest.number, manifest.encoder_id, manifest.catalogue_name),
+        *(manifest.catalogue_digest, manifest.count),
+    )
+    known = (
+        *(generation.number, generation.encoder_id, generation.catalogue_name),
+        *(generation.catalogue_digest, generation.source_count),
+    )
     if said != known:
         msg = f"{path} is of generation {said}, the database says {known}"
         raise GenerationDamagedError(msg)

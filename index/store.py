@@ -1,6 +1,7 @@
 """Sources and generations in SQL; SQLite on one machine, PostgreSQL beyond."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from twinjet.index.errors import (
+    DatabaseDamagedError,
     GenerationGoneError,
     StoreError,
     UnknownGenerationError,
@@ -238,14 +240,14 @@ class SourceStore:
 
     def current(self) -> Generation | None:
         """The generation that was published last."""
-        with Session(self._engine) as session:
+        with Session(self._engine) as session, self._readable():
             number = session.scalar(_last_published())
         return None if number is None else self.generation(number)
 
     def generations(self) -> list[Generation]:
         """All of them, the latest first."""
         published = {p.generation: p for p in self._published()}
-        with Session(self._engine) as session:
+        with Session(self._engine) as session, self._readable():
             rows = session.scalars(
                 sa.select(GenerationRow)
                 .where(GenerationRow.state != GONE)
@@ -264,7 +266,7 @@ class SourceStore:
             It is no longer kept.
         """
         published = {p.generation: p for p in self._published(number)}
-        with Session(self._engine) as session:
+        with Session(self._engine) as session, self._readable():
             row = session.get(GenerationRow, number)
             if row is not None and row.state == GONE and number in published:
                 raise GenerationGoneError(number)
@@ -520,8 +522,23 @@ class SourceStore:
         ).group_by(rows.generation)
         if number is not None:
             query = query.where(rows.generation == number)
-        with self._engine.connect() as connection:
+        with self._engine.connect() as connection, self._readable():
             return [_Published(*row) for row in connection.execute(query)]
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """What was written as a moment or as JSON can be read as one.
+
+        Raises
+        ------
+        DatabaseDamagedError
+            It cannot.
+        """
+        try:
+            yield
+        except (ValueError, TypeError) as exc:
+            place = str(self._engine.url.database)
+            raise DatabaseDamagedError(place, f"a value cannot be read: {exc}") from exc
 
 
 def _last_published() -> sa.Select[int]:

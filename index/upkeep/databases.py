@@ -11,7 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from twinjet.index.database import create_engine
+from twinjet.index.database import create_engine, refuse_damaged_file
 from twinjet.index.errors import BackupError, DatabaseDamagedError
 
 # Another process may just be changing the whole file.
@@ -35,11 +35,9 @@ def copy_sqlite(source: Path, place: Path) -> None:
             closing(sqlite3.connect(place)) as here,
         ):
             there.backup(here)
-            found = here.execute("PRAGMA integrity_check(1)").fetchone()[0]
     except sqlite3.DatabaseError as exc:
         raise DatabaseDamagedError(str(source), str(exc)) from exc
-    if found != "ok":
-        raise DatabaseDamagedError(str(source), str(found))
+    refuse_damaged_file(place)
 
 
 @contextmanager

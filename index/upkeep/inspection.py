@@ -1,9 +1,8 @@
 """What is wrong with an installation, and what lies about in it; nothing is changed."""
 
 import re
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,9 +16,10 @@ from twinjet.index.database import (
     known_revisions,
     newest_revision,
     refuse_damaged,
+    refuse_damaged_file,
     revision_of,
 )
-from twinjet.index.errors import TwinjetIndexError
+from twinjet.index.errors import DatabaseDamagedError, TwinjetIndexError
 from twinjet.index.generation import MARK, WATCHED, folder_name
 from twinjet.index.home import Home
 from twinjet.index.published import open_published
@@ -89,12 +89,10 @@ def _jobs(path: Path) -> Finding:
     if not path.exists():
         return Finding("jobs", "note", f"{path} is not there: no job was ever given")
     try:
-        with closing(sqlite3.connect(path)) as connection:
-            found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
-    except sqlite3.Error as exc:
-        found = str(exc)
-    state: State = "ok" if found == "ok" else "damaged"
-    return Finding("jobs", state, f"{path}: {found}")
+        refuse_damaged_file(path)
+    except DatabaseDamagedError as exc:
+        return Finding("jobs", "damaged", str(exc))
+    return Finding("jobs", "ok", f"{path} is whole")
 
 
 def _database(database: sa.Engine) -> Finding:
