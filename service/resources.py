@@ -273,8 +273,8 @@ class Resources:
             if not self._closed and self._unusable is None:
                 try:
                     self._refresh()
-                except Exception as exc:
-                    # Nobody has foreseen it; the next look may be fine.
+                except Exception as exc:  # noqa: BLE001 - see below
+                    # Nobody has foreseen it, and the next look may be fine.
                     trouble = f"the published generation cannot be looked for: {exc}"
                     if trouble != self.trouble:
                         _log.exception("the published generation cannot be looked for")
@@ -436,7 +436,7 @@ class Resources:
             await asyncio.to_thread(self.refresh)
             try:
                 await asyncio.to_thread(then)
-            except Exception:
+            except Exception:  # noqa: BLE001 - the next look may be fine
                 _log.exception("what is served cannot be measured")
             await asyncio.sleep(self.config.refresh_s)
 
