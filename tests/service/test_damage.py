@@ -28,7 +28,7 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_originals(folder: Path) -> None:
-    """A home, the same on an earlier day, and one that was built anew under its name."""
+    """A home, the same on an earlier day, and one built anew under its name."""
     home, older, other = (folder / name for name in ("home", "older", "other"))
     make_home(home, generations=1)
     put_at_rest(home)
@@ -91,18 +91,16 @@ def opened(config: Config) -> tuple[str, list[str]]:
         return "refused at start", []
     try:
         held.refresh()
-        try:
-            served = held.served
-        except DatabaseDamagedError as exc:
-            assert "twinjet db restore" in str(exc)  # noqa: PT017
-            return "database damaged", []
-        except NoGenerationError:
-            return "nothing served", []
-        number = served.generation.number
-        truths = {n: truth(n) for n in (1, 2)}
+        served = held.served
+        truths = {number: truth(number) for number in (1, 2)}
         outcome = "answered"
-        if number == 1:
+        if served.generation.number == 1:
             outcome = "the one before" if held.trouble else "an earlier state"
         return outcome, list(faults_of(served.searcher, truths))
+    except DatabaseDamagedError as exc:
+        assert "twinjet db restore" in str(exc)  # noqa: PT017
+        return "database damaged", []
+    except NoGenerationError:
+        return "nothing served", []
     finally:
         held.close()

@@ -62,7 +62,7 @@ def truth(number: int, *, count: int = 60, seed: int = 0) -> Truth:
     return Truth(sources, vectors.astype(np.float32))
 
 
-def add_generation(home: Home, store: SourceStore, made: Truth) -> int:
+def add_generation(home: Home, store: SourceStore, *, seed: int = 0) -> int:
     """Build and publish a generation, as `twinjet.index.reindex` does."""
     number = store.begin_generation(
         encoder_id="e" * 16,
@@ -70,6 +70,7 @@ def add_generation(home: Home, store: SourceStore, made: Truth) -> int:
         catalogue_digest="d" * 64,
         columns=COLUMNS,
     )
+    made = truth(number, seed=seed)
     store.add_sources(number, 0, made.sources, ["c" * 64] * len(made.sources))
     places = unit_vectors([s.ra for s in made.sources], [s.dec for s in made.sources])
     manifest = Manifest(
@@ -97,11 +98,10 @@ def make_home(path: Path, *, generations: int = 2, seed: int = 0) -> dict[int, T
     Of one that has some already, those that it lacks are made.
     """
     home = Home(path)
-    truths = {n: truth(n, seed=seed) for n in range(1, generations + 1)}
     with closing(open_store(home, home.database_url)) as store:
         for number in range(len(store.generations()) + 1, generations + 1):
-            assert add_generation(home, store, truths[number]) == number
-    return truths
+            assert add_generation(home, store, seed=seed) == number
+    return {n: truth(n, seed=seed) for n in range(1, generations + 1)}
 
 
 def faults_of(searcher: Searcher, truths: dict[int, Truth]) -> Iterator[str]:
