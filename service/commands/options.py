@@ -29,7 +29,7 @@ from twinjet.model.encoder import (
     default_encoder,
     load_encoder,
 )
-from twinjet.service.config import Config
+from twinjet.service.config import Config, configured
 
 HOME = click.option(
     "--home",
@@ -61,7 +61,7 @@ def config_of(home: Path | None, **values: Any) -> Config:
     given = {name: value for name, value in values.items() if value is not None}
     if home is not None:
         given["home"] = home
-    return Config(**given)
+    return configured(**given)
 
 
 def region_of(text: str | None, moc: Path | None) -> Region | None:
