@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from homes import edit_manifest
+from homes import COUNT, edit_manifest
 
 _PAGE = 4096
 
@@ -77,13 +77,13 @@ def _sql(homes: Homes, *statements: str) -> None:
 
 
 def _swap_rows(homes: Homes, rng: Random) -> None:
-    one, two = rng.sample(range(60), 2)
+    one, two = rng.sample(range(COUNT), 2)
     of = "UPDATE source SET row = {} WHERE generation = 2 AND row = {}"
     _sql(homes, of.format(-1, one), of.format(one, two), of.format(two, -1))
 
 
 def _swap_value(homes: Homes, rng: Random) -> None:
-    one, two = rng.sample(range(60), 2)
+    one, two = rng.sample(range(COUNT), 2)
     name = rng.choice(["ra", "source_key", "columns", "cutout", "healpix", "x"])
     at = "WHERE generation = 2 AND row ="
     value = f"SELECT {name} FROM source {at} {two}"  # noqa: S608 - ours
@@ -104,15 +104,15 @@ def _change_value(homes: Homes, rng: Random) -> None:
             "cutout = 'other.fits'",
             "columns = replace(columns, '\"a\"', '\"b\"')",
             "columns = '{}'",
-            "generation = 1, row = 60",
+            f"generation = 1, row = {COUNT}",
         ]
     )
-    row = 2 * rng.randrange(30)
+    row = 2 * rng.randrange(COUNT // 2)
     _sql(homes, f"UPDATE source SET {change} WHERE generation = 2 AND row = {row}")  # noqa: S608
 
 
 def _lose_row(homes: Homes, rng: Random) -> None:
-    row = rng.randrange(60)
+    row = rng.randrange(COUNT)
     _sql(homes, f"DELETE FROM source WHERE generation = 2 AND row = {row}")  # noqa: S608
 
 
@@ -125,7 +125,7 @@ def _change_generation(homes: Homes, rng: Random) -> None:
             "created_at = 'no moment'",
             "folder = 'g000001'",
             "folder = 'g000003'",
-            "source_count = 59",
+            f"source_count = {COUNT - 1}",
             "catalogue_digest = 'x'",
             "rows_sha256 = 'x'",
             "manifest_sha256 = 'x'",

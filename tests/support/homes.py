@@ -25,6 +25,8 @@ from twinjet.index.store import SourceStore
 
 DIMENSION = 16
 
+COUNT = 20
+
 COLUMNS = (Column("size_arcsec", "arcsec"), Column("kind", None, "text"))
 
 
@@ -43,10 +45,10 @@ class Truth:
         return [one for one in names if one[0] != self.sources[row].source_id][:k]
 
 
-def truth(number: int, *, count: int = 60, seed: int = 0) -> Truth:
+def truth(number: int, *, seed: int = 0) -> Truth:
     """What a generation of this number is made of."""
     rng = np.random.default_rng([number, seed])
-    vectors = rng.normal(size=(count, DIMENSION))
+    vectors = rng.normal(size=(COUNT, DIMENSION))
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     sources = [
         Source(
@@ -57,7 +59,7 @@ def truth(number: int, *, count: int = 60, seed: int = 0) -> Truth:
             f"{n}.fits",
             {"size_arcsec": round(float(rng.uniform(1, 99)), 3), "kind": "ab"[n % 2]},
         )
-        for n in range(count)
+        for n in range(COUNT)
     ]
     return Truth(sources, vectors.astype(np.float32))
 
