@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinjet.index.database import create_engine, upgrade
+from twinjet.index.durable import file_digest
 from twinjet.index.generation import Manifest, write_generation
 from twinjet.index.home import Home
 from twinjet.index.sky import unit_vectors
@@ -162,6 +163,7 @@ def make(home: Path, count: int) -> None:
     blocks = embeddings(count, card.dimension, unit_vectors(ra, dec))
     folder = "g000001"
     write_generation(files.generations / folder, manifest, blocks)
+    store.seal(number, file_digest(files.generations / folder / "manifest.json"))
     store.publish_build(number, source_count=count, folder=folder)
     store.close()
 

@@ -3,14 +3,20 @@
 import json
 import sqlite3
 import time
+from contextlib import closing
+from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config as AlembicConfig
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import event
+from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 
-from twinjet.index.errors import StoreError
+from twinjet.index.errors import DatabaseDamagedError, StoreError
 
 # A writer waits so long for another before it gives up.
 _BUSY_MS = 30_000
@@ -46,7 +52,78 @@ def create_engine(url: str) -> sa.Engine:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _configure)
         event.listen(engine, "begin", _begin)
+        event.listen(engine, "handle_error", _tell_damage)
     return engine
+
+
+def file_of(url: str) -> Path | None:
+    """The file of a SQLite database; None of another, or of one in memory."""
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+        return None
+    return None if parsed.database == ":memory:" else Path(parsed.database)
+
+
+def refuse_damaged(engine: sa.Engine) -> None:
+    """Look at every page, row and index of a SQLite database.
+
+    An index that has lost a row finds less than there is, and nobody would notice.
+
+    Raises
+    ------
+    DatabaseDamagedError
+        Something of it is damaged.
+    """
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
+        if found != "ok":
+            raise DatabaseDamagedError(str(engine.url.database), str(found))
+
+
+def refuse_damaged_file(path: Path) -> None:
+    """As `refuse_damaged`, of a SQLite database that is not ours; none is whole.
+
+    Raises
+    ------
+    DatabaseDamagedError
+        Something of it is damaged.
+    """
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection:
+            found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+    except sqlite3.DatabaseError as exc:
+        raise DatabaseDamagedError(str(path), str(exc)) from exc
+    if found != "ok":
+        raise DatabaseDamagedError(str(path), str(found))
+
+
+def revision_of(engine: sa.Engine) -> str | None:
+    """Version of the tables that are there; None where there are none."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def newest_revision() -> str:
+    """Version of the tables of this Twinjet."""
+    head = ScriptDirectory.from_config(_migrations()).get_current_head()
+    assert head is not None  # noqa: S101 - there are migrations
+    return head
+
+
+def known_revisions() -> set[str]:
+    """Versions of tables that this Twinjet can bring to its own."""
+    scripts = ScriptDirectory.from_config(_migrations()).walk_revisions()
+    return {script.revision for script in scripts}
+
+
+def _migrations() -> AlembicConfig:
+    config = AlembicConfig()
+    config.set_main_option("script_location", "twinjet.index:migrations")
+    config.set_main_option("path_separator", "os")
+    return config
 
 
 def upgrade(engine: sa.Engine) -> None:
@@ -55,11 +132,9 @@ def upgrade(engine: sa.Engine) -> None:
     Raises
     ------
     StoreError
-        The database cannot be reached or changed.
+        The database cannot be reached or changed, or is of a later version.
     """
-    config = AlembicConfig()
-    config.set_main_option("script_location", "twinjet.index:migrations")
-    config.set_main_option("path_separator", "os")
+    config = _migrations()
     try:
         with engine.execution_options(twinjet_write=True).begin() as connection:
             if connection.dialect.name == "postgresql":
@@ -67,9 +142,21 @@ def upgrade(engine: sa.Engine) -> None:
                 connection.execute(sa.select(lock))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
-    except SQLAlchemyError as exc:
+    except (SQLAlchemyError, CommandError) as exc:
         msg = f"the metadata store cannot be brought to this version: {exc}"
         raise StoreError(msg) from exc
+
+
+def _tell_damage(context: ExceptionContext) -> None:
+    """A page, a header or a text that cannot be read is our error everywhere."""
+    cause = context.original_exception
+    if not isinstance(cause, sqlite3.Error):
+        return
+    code = getattr(cause, "sqlite_errorcode", 0) & 0xFF
+    unreadable = str(cause).startswith("Could not decode")
+    if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or unreadable:
+        place = "" if context.engine is None else str(context.engine.url.database)
+        raise DatabaseDamagedError(place, str(cause)) from cause
 
 
 def _configure(connection: sqlite3.Connection, _record: object) -> None:

@@ -49,6 +49,13 @@ def publish_folder(half_done: Path, path: Path) -> None:
     fsync_path(path.parent)
 
 
+def fsync_tree(folder: Path) -> None:
+    """Bring all files below a folder to the disk, and what is in each folder."""
+    for path in sorted(folder.rglob("*"), reverse=True):
+        fsync_path(path)
+    fsync_path(folder)
+
+
 def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     digest = sha256()

@@ -29,7 +29,9 @@
     │   └── KnownListError          a table that is no list of sources
     ├── NoGenerationError           nothing has been published
     ├── GenerationDamagedError      files are not what was published
-    │   └── LostVectorsError        an engine has not all that it was loaded with
+    │   ├── LaterFormatError        files of a later version of Twinjet
+    │   ├── LostVectorsError        an engine has not all that it was loaded with
+    │   └── RowsDamagedError        its rows of the metadata are not what was built
     ├── IndexUnavailableError       the engine that has the vectors does not answer
     ├── EncoderMismatchError        index and encoder do not belong together
     ├── BuildInProgressError        another build holds the home
@@ -45,7 +47,9 @@
     │   ├── IdempotencyError        a key was used for another request
     │   └── JobFailedError          what a job ended with
     ├── ScratchError                the folder of temporary files cannot be used
+    ├── BackupError                 no backup, or none that can be restored here
     └── StoreError                  the metadata store cannot be used
+        ├── DatabaseDamagedError    its file is damaged
         └── HomeMismatchError       it belongs to the files of another home
 """
 
@@ -282,8 +286,16 @@ class GenerationDamagedError(TwinjetIndexError):
     """A generation's files are not what was published."""
 
 
+class LaterFormatError(GenerationDamagedError):
+    """A generation's files are of a format that this version does not know."""
+
+
 class LostVectorsError(GenerationDamagedError):
     """An engine has not, or not any more, all vectors of a generation."""
+
+
+class RowsDamagedError(GenerationDamagedError):
+    """A generation's rows of the metadata are not those that it was built with."""
 
 
 class IndexUnavailableError(TwinjetIndexError):
@@ -378,8 +390,23 @@ class ScratchError(TwinjetIndexError):
     """The folder of temporary files is full or cannot be written."""
 
 
+class BackupError(TwinjetIndexError):
+    """A backup that cannot be made, or cannot be restored here."""
+
+
 class StoreError(TwinjetIndexError):
     """The metadata store cannot be used."""
+
+
+class DatabaseDamagedError(StoreError):
+    """A database file is damaged: what it says cannot be trusted any more."""
+
+    def __init__(self, place: str, reason: str) -> None:
+        super().__init__(
+            f"the database {place} is damaged: {reason}; set it aside and restore the "
+            "last backup with `twinjet db restore`",
+            actual=place,
+        )
 
 
 class HomeMismatchError(StoreError):

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from twinjet.index.calibrate import background_of, calibrate
 from twinjet.index.calibration import Calibration, files_of
 from twinjet.index.durable import READ_ONLY, file_digest, publish_folder
-from twinjet.index.errors import GenerationDamagedError
+from twinjet.index.errors import GenerationDamagedError, LaterFormatError
 from twinjet.index.vectors.engine import VectorEngine
 from twinjet.index.vectors.faiss_index import FaissIndex, build_index, index_kind
 from twinjet.index.vectors.port import VectorIndex, Vectors
@@ -40,6 +40,11 @@ from twinjet.index.vectors.port import VectorIndex, Vectors
 FORMAT = 1
 
 _FILES = ("vectors.npy", "index.faiss", "positions.npy", "background.npy")
+
+# What is looked at to see whether a generation is as it was when it was checked; the
+# last one says that somebody found it damaged.
+WATCHED = (*_FILES, "isolation.npy", "tail.npy", "manifest.json")
+MARK = "damaged.json"
 
 Stamp = tuple[int, int, int] | None
 """Size, time of change in ns, and inode; None where there is no file."""
@@ -96,14 +101,16 @@ class Manifest:
         Raises
         ------
         GenerationDamagedError
-            It is absent, damaged or of another format.
+            It is absent or damaged.
+        LaterFormatError
+            It is of another format.
         """
         path = folder / "manifest.json"
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             if data.get("format") != FORMAT:
                 msg = f"{path}: format {data.get('format')!r}, not {FORMAT}"
-                raise GenerationDamagedError(msg)
+                raise LaterFormatError(msg)
             return cls(**data)
         except (OSError, ValueError, TypeError, AttributeError) as exc:
             msg = f"{path} cannot be read: {exc}"
@@ -169,9 +176,13 @@ class OpenGeneration:
         return searched * min(1.0, references * part)
 
 
-def stamps_of(folder: Path) -> tuple[Stamp, ...]:
-    """Size, time of change and inode of each file; None where there is none."""
-    return tuple(map(_stamp, (folder / name for name in _FILES)))
+def stamps_of(folder: Path, *, marked: bool = True) -> tuple[Stamp, ...]:
+    """Size, time of change and inode of each file; None where there is none.
+
+    The mark of a damaged generation is one of them, unless `marked` is false.
+    """
+    names = (*WATCHED, MARK) if marked else WATCHED
+    return tuple(map(_stamp, (folder / name for name in names)))
 
 
 def _stamp(path: Path) -> Stamp:

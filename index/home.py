@@ -37,6 +37,11 @@ class Home:
         return self.path / "jobs"
 
     @property
+    def unfinished(self) -> Path:
+        """Here while what a restore puts in place is not all there."""
+        return self.path / "restore.unfinished"
+
+    @property
     def database_url(self) -> str:
         """The SQLite database beside them."""
         return f"sqlite:///{self.path.resolve() / 'twinjet.sqlite'}"

@@ -18,6 +18,7 @@ from hashlib import sha256
 import numpy as np
 from numpy.typing import NDArray
 
+from twinjet.index.durable import file_digest
 from twinjet.index.errors import InvalidQueryError, LabelsError
 from twinjet.index.generation import (
     Manifest,
@@ -301,6 +302,7 @@ def publish_classes(
                 )
             ]
             store.add_sources(number, start, sources)
+        store.seal(number, file_digest(folder / "manifest.json"))
         if engine is not None:
             load_generation(folder, engine)
         open_generation(folder, engine)

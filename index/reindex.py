@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from twinjet.index.catalogue import Catalogue
 from twinjet.index.checks import Limits, Verification
 from twinjet.index.cutouts.port import CutoutProvider
+from twinjet.index.durable import file_digest
 from twinjet.index.embed import Unread, embed_items
 from twinjet.index.embeddings import Embeddings, Place
 from twinjet.index.errors import (
@@ -32,7 +33,6 @@ from twinjet.index.generation import (
     folder_name,
     index_name,
     load_generation,
-    open_generation,
     write_generation,
 )
 from twinjet.index.home import Home
@@ -46,11 +46,12 @@ from twinjet.index.plan import (
     read_sources,
     read_task,
 )
+from twinjet.index.published import open_published
 from twinjet.index.retention import clear_leftovers, remove_folder, retire
 from twinjet.index.shards import SHARD_SOURCES, Shard, shard_name
 from twinjet.index.sky import unit_vectors
 from twinjet.index.source import RowProblem, Source
-from twinjet.index.store import READY, SourceStore
+from twinjet.index.store import READY, Generation, SourceStore
 from twinjet.index.vectors.engine import VectorEngine
 from twinjet.index.vectors.faiss_index import index_kind
 from twinjet.index.verify import verify
@@ -235,7 +236,7 @@ def already_there(
     current = workshop.store.current()
     if current is None or current.encoder_id != workshop.encoder.card.id:
         return None
-    manifest = _whole(workshop, current.folder)
+    manifest = _whole(workshop, current)
     if (
         manifest is not None
         # What a lost shard had is still to be made.
@@ -360,6 +361,7 @@ def assemble(
         ),
         _blocks(folder, number, workshop, watcher),
     )
+    store.seal(number, file_digest(place / "manifest.json"))
     workshop.home.share(place)
     return Built(
         number=number,
@@ -437,7 +439,7 @@ def publish_again(
         folder = home.generation(generation.folder)
         if engine is not None:
             load_generation(folder, engine)
-        opened = open_generation(folder, engine)
+        opened = open_published(generation, home, store, engine)
         store.publish(number)
         if engine is not None:
             engine.publish(index_name(number, opened.manifest.digest))
@@ -493,10 +495,10 @@ def _blocks(
         yield vectors, unit_vectors([s.ra for s in sources], [s.dec for s in sources])
 
 
-def _whole(workshop: Workshop, folder: str) -> Manifest | None:
+def _whole(workshop: Workshop, generation: Generation) -> Manifest | None:
     """Manifest of a generation that is as it was published, in its engine too."""
-    path = workshop.home.generation(folder)
+    home, store, engine = workshop.home, workshop.store, workshop.engine
     try:
-        return open_generation(path, workshop.engine).manifest
+        return open_published(generation, home, store, engine).manifest
     except GenerationDamagedError:
         return None

@@ -11,6 +11,7 @@ from twinjet.index.errors import IndexUnavailableError, StoreError
 from twinjet.index.generation import folder_name, unused
 from twinjet.index.home import Home
 from twinjet.index.locks import if_unleased
+from twinjet.index.quarantine import damage_of
 from twinjet.index.store import READY, SourceStore
 from twinjet.index.vectors.engine import VectorEngine
 
@@ -64,9 +65,19 @@ def retire(
     keep: int = KEEP_GENERATIONS,
     engine: VectorEngine | None = None,
 ) -> None:
-    """Remove all but the latest generations; the current and those in use stay."""
+    """Remove all but the latest generations; the current and those in use stay.
+
+    So do those that were found damaged, for whoever wants to know how: they are not
+    among the latest, and nobody could go back to one.
+    """
     ready = sorted(
-        (g.number for g in store.generations() if g.state == READY), reverse=True
+        (
+            generation.number
+            for generation in store.generations()
+            if generation.state == READY
+            and damage_of(home.generations / generation.folder) is None
+        ),
+        reverse=True,
     )
     current = store.current()
     for number in ready[max(1, keep) :]:

@@ -45,6 +45,8 @@ class GenerationRow(Base):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     job_id: Mapped[str | None] = mapped_column(String(100))
     report: Mapped[dict[str, Any] | None] = mapped_column(_Json)
+    manifest_sha256: Mapped[str | None] = mapped_column(String(64))
+    rows_sha256: Mapped[str | None] = mapped_column(String(64))
 
 
 class PublicationRow(Base):

@@ -1,6 +1,7 @@
 """Sources and generations in SQL; SQLite on one machine, PostgreSQL beyond."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from twinjet.index.errors import (
+    DatabaseDamagedError,
     GenerationGoneError,
     StoreError,
     UnknownGenerationError,
@@ -20,6 +22,7 @@ from twinjet.index.errors import (
 from twinjet.index.names import source_key
 from twinjet.index.paging import page_of
 from twinjet.index.regions import Cone, Region
+from twinjet.index.row_digest import digest_of_rows
 from twinjet.index.schema import GenerationRow, PublicationRow, SourceRow
 from twinjet.index.sky import healpix_cells, separation_arcsec, unit_vectors
 from twinjet.index.source import Column, Source
@@ -60,6 +63,10 @@ class Generation:
     """Of the job that builds or built it, if one does."""
     forced: str | None = None
     """Checks that it did not pass, and that somebody chose to pass over."""
+    manifest_sha256: str | None = field(default=None, compare=False)
+    """Of its manifest as it was written; None of one made by an earlier version."""
+    rows_sha256: str | None = field(default=None, compare=False)
+    """Of its rows, from `twinjet.index.row_digest`; None as above."""
 
 
 class _Published(NamedTuple):
@@ -171,6 +178,13 @@ class SourceStore:
         with self._writer.begin() as connection:
             connection.execute(sa.insert(SourceRow), rows)
 
+    def seal(self, number: int, manifest_sha256: str) -> None:
+        """Write down what a build's manifest and rows are, now that both are there."""
+        rows_sha256 = digest_of_rows(self._engine, number)
+        with Session(self._writer) as session, session.begin():
+            row = session.get_one(GenerationRow, number)
+            row.manifest_sha256, row.rows_sha256 = manifest_sha256, rows_sha256
+
     def set_report(self, number: int, report: dict[str, Any]) -> None:
         """Keep what the verification of a build found."""
         with Session(self._writer) as session, session.begin():
@@ -226,14 +240,14 @@ class SourceStore:
 
     def current(self) -> Generation | None:
         """The generation that was published last."""
-        with Session(self._engine) as session:
+        with Session(self._engine) as session, self._readable():
             number = session.scalar(_last_published())
         return None if number is None else self.generation(number)
 
     def generations(self) -> list[Generation]:
         """All of them, the latest first."""
         published = {p.generation: p for p in self._published()}
-        with Session(self._engine) as session:
+        with Session(self._engine) as session, self._readable():
             rows = session.scalars(
                 sa.select(GenerationRow)
                 .where(GenerationRow.state != GONE)
@@ -252,7 +266,7 @@ class SourceStore:
             It is no longer kept.
         """
         published = {p.generation: p for p in self._published(number)}
-        with Session(self._engine) as session:
+        with Session(self._engine) as session, self._readable():
             row = session.get(GenerationRow, number)
             if row is not None and row.state == GONE and number in published:
                 raise GenerationGoneError(number)
@@ -508,8 +522,23 @@ class SourceStore:
         ).group_by(rows.generation)
         if number is not None:
             query = query.where(rows.generation == number)
-        with self._engine.connect() as connection:
+        with self._engine.connect() as connection, self._readable():
             return [_Published(*row) for row in connection.execute(query)]
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """What was written as a moment or as JSON can be read as one.
+
+        Raises
+        ------
+        DatabaseDamagedError
+            It cannot.
+        """
+        try:
+            yield
+        except (ValueError, TypeError) as exc:
+            place = str(self._engine.url.database)
+            raise DatabaseDamagedError(place, f"a value cannot be read: {exc}") from exc
 
 
 def _last_published() -> sa.Select[int]:
@@ -560,6 +589,8 @@ def _generation(row: GenerationRow, published: _Published | None) -> Generation:
         report=row.report,
         job_id=row.job_id,
         forced=None if published is None else published.forced,
+        manifest_sha256=row.manifest_sha256,
+        rows_sha256=row.rows_sha256,
     )
 
 

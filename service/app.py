@@ -1,6 +1,7 @@
 """The application: `create_app` wires everything, nothing happens at import."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
@@ -10,10 +11,11 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from twinjet.service import errors, logs
-from twinjet.service.config import Config
+from twinjet.service.config import Config, configured
 from twinjet.service.headers import SecurityHeaders
 from twinjet.service.limits import BodyLimit, BodyPace
 from twinjet.service.metrics import Metrics
+from twinjet.service.misconfiguration import ConfigError
 from twinjet.service.observation import Observation, Unforeseen
 from twinjet.service.readiness import measure
 from twinjet.service.request_ids import RequestIds
@@ -45,15 +47,23 @@ of a name as `%2B`.
 """
 
 
+def _of_environment() -> Config:
+    try:
+        return configured()
+    except ConfigError as exc:
+        sys.exit(f"twinjet: {exc}")
+
+
 def create_app(config: Config | None = None) -> FastAPI:
     """Make the application.
 
     Parameters
     ----------
     config
-        Settings; from the environment when None, as for `uvicorn --factory`.
+        Settings; from the environment when None, as for `uvicorn --factory`, which
+        ends with one line where one of them cannot be used.
     """
-    settings = config or Config()
+    settings = config or _of_environment()
     logs.configure(settings.log_format)
     figures = Metrics()
 

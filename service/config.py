@@ -1,9 +1,11 @@
 """Settings, each from an environment variable ``TWINJET_<NAME>``."""
 
+import logging
+import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from twinjet.index.home import Home
@@ -11,12 +13,15 @@ from twinjet.index.jobs.engine import system_url
 from twinjet.index.retention import KEEP_GENERATIONS
 from twinjet.index.vectors.engine import Choice
 from twinjet.model.decode import MAX_FILE_BYTES
+from twinjet.service.misconfiguration import PREFIX, ConfigError, described, unknown
+
+_log = logging.getLogger(__name__)
 
 
 class Config(BaseSettings):
     """Settings of the service and of the command line."""
 
-    model_config = SettingsConfigDict(env_prefix="TWINJET_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     home: Annotated[
         Path,
@@ -178,3 +183,22 @@ class Config(BaseSettings):
     def jobs_url(self) -> str:
         """URL of the database of the jobs."""
         return system_url(self.metadata_url, self.home)
+
+
+def configured(**given: Any) -> Config:
+    """Settings of the environment, with others in their place where given.
+
+    What looks like a setting and is none is told in the log.
+
+    Raises
+    ------
+    ConfigError
+        One cannot have its value; the message names the variable and what is allowed.
+    """
+    for warning in unknown(os.environ, Config.model_fields):
+        _log.warning("%s", warning)
+    try:
+        return Config(**given)
+    except ValidationError as exc:
+        # Without the error itself, which has the values of secrets.
+        raise ConfigError(described(exc, Config)) from None

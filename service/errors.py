@@ -1,8 +1,10 @@
 """One table from our errors to problem documents (RFC 9457)."""
 
+import errno
 import json
 import logging
 import math
+import sqlite3
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -65,6 +67,7 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     index_errors.NoGenerationError: (503, "index-unavailable"),
     index_errors.GenerationDamagedError: (503, "index-unavailable"),
     index_errors.LostVectorsError: (503, "index-unavailable"),
+    index_errors.DatabaseDamagedError: (503, "store-damaged"),
     index_errors.IndexUnavailableError: (503, "index-unavailable"),
     index_errors.EncoderMismatchError: (503, "model-mismatch"),
 }
@@ -237,6 +240,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(OperationalError, _store_away)
+    app.add_exception_handler(OSError, _os_error)
     app.add_exception_handler(Exception, unforeseen)
 
 
@@ -256,6 +260,8 @@ async def unforeseen(request: Request, exc: Exception) -> JSONResponse:
 
 
 async def _domain_error(request: Request, exc: Exception) -> JSONResponse:
+    if isinstance(exc, index_errors.DatabaseDamagedError):
+        request.app.state.resources.found_damaged(exc)
     found = lookup(type(exc))
     if found is None:
         return await unforeseen(request, exc)
@@ -323,8 +329,29 @@ def _sendable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+async def _os_error(request: Request, exc: Exception) -> JSONResponse:
+    """What the machine refuses: room on its disk, or something nobody has foreseen."""
+    if is_full(exc):
+        return _storage_full(request, exc)
+    return await unforeseen(request, exc)
+
+
+def is_full(exc: BaseException | None) -> bool:
+    """Whether a disk is full, or what one may have of it."""
+    return isinstance(exc, OSError) and exc.errno in {errno.ENOSPC, errno.EDQUOT}
+
+
+def _storage_full(request: Request, exc: BaseException | None) -> JSONResponse:
+    _log.error("request %s: no room on the disk: %s", request_id(request), exc)
+    detail = "the service has no room on its disk for this request; try again later"
+    return problem(request, 507, "storage-full", detail)
+
+
 async def _http_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, HTTPException)  # noqa: S101 - for the type checker
+    # The framework says of any error within a form that the form is at fault.
+    if is_full(exc.__cause__):
+        return _storage_full(request, exc.__cause__)
     name = _BY_STATUS.get(exc.status_code, "refused")
     if (
         exc.status_code == HTTPStatus.BAD_REQUEST
@@ -338,6 +365,9 @@ async def _http_error(request: Request, exc: Exception) -> JSONResponse:
 
 async def _store_away(request: Request, exc: Exception) -> JSONResponse:
     """The database is away or too slow: its own words stay in the log."""
+    cause = getattr(exc, "orig", None)
+    if getattr(cause, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+        return _storage_full(request, cause)
     _log.warning("request %s: the database is away: %s", request_id(request), exc)
     detail = "the metadata store does not answer; try again in a moment"
     return problem(request, 503, "store-unavailable", detail)

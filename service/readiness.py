@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from twinjet.index.errors import NoGenerationError
+from twinjet.index.errors import DatabaseDamagedError, NoGenerationError
 from twinjet.index.store import Generation
 from twinjet.service.metrics import Metrics
 from twinjet.service.resources import Resources
@@ -22,7 +22,7 @@ def readiness(held: Resources) -> Readiness:
     """Look at what is served now."""
     try:
         generation = held.served.generation
-    except NoGenerationError as exc:
+    except (NoGenerationError, DatabaseDamagedError) as exc:
         return Readiness("unavailable", None, str(exc))
     trouble = held.trouble or held.mismatch()
     return Readiness("degraded" if trouble else "ok", generation, trouble)

@@ -16,12 +16,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from twinjet.index.cutouts.open import open_provider
 from twinjet.index.cutouts.port import CutoutProvider
-from twinjet.index.database import create_engine, upgrade
+from twinjet.index.database import file_of, refuse_damaged_file
 from twinjet.index.errors import (
+    DatabaseDamagedError,
     EncoderMismatchError,
     GenerationDamagedError,
+    LaterFormatError,
     LostVectorsError,
     NoGenerationError,
+    RowsDamagedError,
     TwinjetIndexError,
     UnknownGenerationError,
 )
@@ -29,18 +32,19 @@ from twinjet.index.generation import (
     Manifest,
     Stamp,
     check_engine,
-    open_generation,
     stamps_of,
 )
 from twinjet.index.jobs.engine import connect
 from twinjet.index.jobs.jobs import Jobs
 from twinjet.index.jobs.progress import ProgressBoard
 from twinjet.index.locks import AdvisoryLock, lease_of
-from twinjet.index.ownership import join
+from twinjet.index.opening import open_store
+from twinjet.index.published import open_published
+from twinjet.index.quarantine import damage_of, mark_damaged
 from twinjet.index.search import Searcher
 from twinjet.index.source import Source
 from twinjet.index.store import READY, Generation, SourceStore
-from twinjet.index.vectors.engine import open_engine
+from twinjet.index.vectors.engine import VectorEngine, open_engine
 from twinjet.model.card import EncoderCard
 from twinjet.model.decode import read_cutout
 from twinjet.model.encoder import (
@@ -107,25 +111,28 @@ class Resources:
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        config.home.mkdir(parents=True, exist_ok=True)
-        engine = create_engine(config.metadata_url)
-        upgrade(engine)
-        join(config.files, engine)
-        self.store = SourceStore(engine)
-        self.vector_engine = open_engine(
-            config.vectors,
-            engine,
-            config.milvus_uri,
-            memory_bytes=config.vectors_memory_bytes,
-        )
+        self._served: Served | None = None
+        self.trouble: str | None = None
+        self._unusable: DatabaseDamagedError | None = None
+        self._store: SourceStore | None = None
+        self.vector_engine: VectorEngine | None = None
+        try:
+            self._store = open_store(config.files, config.metadata_url, look=True)
+        except DatabaseDamagedError as exc:
+            self.condemn(exc)
+        else:
+            self.vector_engine = open_engine(
+                config.vectors,
+                self._store.engine,
+                config.milvus_uri,
+                memory_bytes=config.vectors_memory_bytes,
+            )
         self.inference = Inference(
             _encoder(config),
             queue=config.upload_queue,
             decoders=config.decoders,
             deadline_s=config.deadline_s,
         )
-        self.trouble: str | None = None
-        self._served: Served | None = None
         self._earlier: dict[int, tuple[Served, float]] = {}
         self._engine: DBOSClient | None = None
         # Generations that were found damaged, as their files were then.
@@ -134,9 +141,51 @@ class Resources:
         self._closed = False
         self.picture = lru_cache(maxsize=config.picture_cache)(self._draw)
 
+    @property
+    def store(self) -> SourceStore:
+        """The metadata.
+
+        Raises
+        ------
+        DatabaseDamagedError
+            It is damaged.
+        """
+        if self._store is None or self._unusable is not None:
+            assert self._unusable is not None  # noqa: S101 - for the type checker
+            raise self._unusable
+        return self._store
+
+    def condemn(self, exc: DatabaseDamagedError) -> None:
+        """Answer nothing from the metadata any more, for it is damaged."""
+        if self._unusable is None:
+            _log.error("%s", exc)
+        self._unusable = exc
+        self.trouble = str(exc)
+        self._withdraw()
+
+    def found_damaged(self, exc: DatabaseDamagedError) -> None:
+        """A request met damage: of the metadata it ends all answers from there."""
+        if self._store is not None and exc.actual == self._store.engine.url.database:
+            self.condemn(exc)
+
+    def damage(self, generation: Generation) -> str | None:
+        """What was found to be wrong with a generation that is kept."""
+        folder = self.config.files.generations / generation.folder
+        stamps, reason = self._damaged.get(generation.number, (None, None))
+        return reason if stamps == stamps_of(folder) else damage_of(folder)
+
     @cached_property
     def jobs(self) -> Jobs:
-        """All jobs; the engine is connected to when it is first asked for."""
+        """All jobs; the engine is connected to when it is first asked for.
+
+        Raises
+        ------
+        DatabaseDamagedError
+            Their database, or the metadata, is damaged.
+        """
+        file = file_of(self.config.jobs_url)
+        if file is not None:
+            refuse_damaged_file(file)
         self._engine = connect(self.config.jobs_url)
         return Jobs(self._engine, ProgressBoard(self.store.engine))
 
@@ -151,7 +200,8 @@ class Resources:
         if self._engine is not None:
             self._engine.destroy()
         self.inference.close()
-        self.store.close()
+        if self._store is not None:
+            self._store.close()
 
     @property
     def served(self) -> Served:
@@ -161,7 +211,11 @@ class Resources:
         ------
         NoGenerationError
             Nothing has been published yet, or what was is damaged.
+        DatabaseDamagedError
+            So is the metadata.
         """
+        if self._unusable is not None:
+            raise self._unusable
         served = self._served
         # Looked at for each request: the files are not read again, only asked for.
         if served is not None and not served.searcher.generation.is_as_checked():
@@ -216,8 +270,15 @@ class Resources:
         What is wrong is kept in `trouble`, and the earlier generation goes on.
         """
         with self._refreshing:
-            if not self._closed:
-                self._refresh()
+            if not self._closed and self._unusable is None:
+                try:
+                    self._refresh()
+                except Exception as exc:  # noqa: BLE001 - see below
+                    # Nobody has foreseen it, and the next look may be fine.
+                    trouble = f"the published generation cannot be looked for: {exc}"
+                    if trouble != self.trouble:
+                        _log.exception("the published generation cannot be looked for")
+                    self.trouble = trouble
 
     def earlier(self, number: int) -> Served:
         """A generation that is kept though another is in force, for pages of it.
@@ -283,6 +344,9 @@ class Resources:
             self.trouble = None
             _log.info("serving generation %d", current.number)
         except (TwinjetIndexError, SQLAlchemyError, OSError) as exc:
+            if isinstance(exc, DatabaseDamagedError):
+                self.condemn(exc)
+                return
             if str(exc) != self.trouble:
                 _log.warning("the published generation is not served: %s", exc)
             self.trouble = str(exc)
@@ -340,7 +404,9 @@ class Resources:
         try:
             folder = self.config.files.generation(generation.folder)
             self._refuse_damaged(generation.number, folder)
-            opened = open_generation(folder, self.vector_engine)
+            opened = open_published(
+                generation, self.config.files, self.store, self.vector_engine
+            )
             return Served(
                 generation=generation,
                 searcher=Searcher(opened, self.store),
@@ -351,8 +417,10 @@ class Resources:
         except BaseException as exc:
             if lease is not None:
                 lease.release()
-            if _is_damage(exc):
+            if _is_damage(exc) and _is_lasting(exc):
                 folder = self.config.files.generations / generation.folder
+                if not isinstance(exc, RowsDamagedError):
+                    mark_damaged(folder, str(exc))
                 self._damaged[generation.number] = stamps_of(folder), str(exc)
             raise
 
@@ -366,7 +434,10 @@ class Resources:
         """Look for a new generation again and again; do something after each look."""
         while True:
             await asyncio.to_thread(self.refresh)
-            await asyncio.to_thread(then)
+            try:
+                await asyncio.to_thread(then)
+            except Exception:  # noqa: BLE001 - the next look may be fine
+                _log.exception("what is served cannot be measured")
             await asyncio.sleep(self.config.refresh_s)
 
     def _draw(
@@ -390,6 +461,18 @@ def _is_damage(exc: BaseException) -> bool:
     return isinstance(exc, GenerationDamagedError) and not isinstance(
         exc, LostVectorsError
     )
+
+
+def _is_lasting(exc: BaseException) -> bool:
+    """Whether the same files are damaged the next time, too.
+
+    What the machine refused for the moment, files to open say, may be whole; and a
+    later version may know what this one does not.
+    """
+    cause = exc.__cause__
+    if isinstance(exc, LaterFormatError):
+        return False
+    return not isinstance(cause, OSError) or isinstance(cause, FileNotFoundError)
 
 
 def _published(generation: Generation) -> datetime:

@@ -275,9 +275,15 @@ class GenerationItem(BaseModel):
     sources: int
     created_at: str
     published_at: str | None
+    damage: Annotated[
+        str | None,
+        Field(description="What was found to be wrong with it; it is not served"),
+    ] = None
 
     @classmethod
-    def of(cls, generation: Generation, *, current: bool) -> Self:
+    def of(
+        cls, generation: Generation, *, current: bool, damage: str | None = None
+    ) -> Self:
         """On the wire."""
         published = generation.published_at
         return cls(
@@ -290,6 +296,7 @@ class GenerationItem(BaseModel):
             sources=generation.source_count,
             created_at=generation.created_at.isoformat(),
             published_at=None if published is None else published.isoformat(),
+            damage=damage,
         )
 
 

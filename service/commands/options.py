@@ -14,11 +14,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import NoGenerationError
-from twinjet.index.generation import OpenGeneration, open_generation
+from twinjet.index.generation import OpenGeneration
 from twinjet.index.moc import moc_of_bytes
-from twinjet.index.ownership import join
+from twinjet.index.opening import open_store
+from twinjet.index.published import open_published
 from twinjet.index.region_text import parse_region
 from twinjet.index.regions import Region
 from twinjet.index.store import SourceStore
@@ -29,7 +29,7 @@ from twinjet.model.encoder import (
     default_encoder,
     load_encoder,
 )
-from twinjet.service.config import Config
+from twinjet.service.config import Config, configured
 
 HOME = click.option(
     "--home",
@@ -61,7 +61,7 @@ def config_of(home: Path | None, **values: Any) -> Config:
     given = {name: value for name, value in values.items() if value is not None}
     if home is not None:
         given["home"] = home
-    return Config(**given)
+    return configured(**given)
 
 
 def region_of(text: str | None, moc: Path | None) -> Region | None:
@@ -91,11 +91,7 @@ def store_of(config: Config) -> SourceStore:
     HomeMismatchError
         It belongs to another home.
     """
-    config.home.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(config.metadata_url)
-    upgrade(engine)
-    join(config.files, engine)
-    return SourceStore(engine)
+    return open_store(config.files, config.metadata_url)
 
 
 def existing_store_of(config: Config) -> SourceStore:
@@ -141,8 +137,7 @@ def open_current(config: Config, store: SourceStore) -> OpenGeneration:
     if current is None:
         msg = f"nothing is indexed in {config.home}: run `twinjet index FOLDER`"
         raise NoGenerationError(msg)
-    folder = config.files.generation(current.folder)
-    return open_generation(folder, engine_of(config, store))
+    return open_published(current, config.files, store, engine_of(config, store))
 
 
 def bars() -> Progress:

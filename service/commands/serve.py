@@ -14,6 +14,7 @@ import click
 import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 
+from twinjet.index.errors import DatabaseDamagedError
 from twinjet.index.jobs.request import ReindexRequest
 from twinjet.service.app import create_app
 from twinjet.service.commands.following import index_catalogue
@@ -46,7 +47,12 @@ _PORT = click.option(
 def serve(home: Path | None, host: str | None, port: int | None) -> None:
     """Serve the index: the page at /, the API beside it, and a worker for jobs."""
     config = config_of(home, host=host, port=port)
-    store_of(config).close()  # what is wrong with it is one line here
+    try:
+        store_of(config).close()  # what is wrong with it is one line here
+    except DatabaseDamagedError as exc:
+        # Servers say so to everybody who asks; there is nothing to work on.
+        errors.print(f"twinjet: {exc}", markup=False)
+        config = config.model_copy(update={"workers": 0})
     with _workers(config):
         _server(config).run()
 

@@ -38,6 +38,7 @@ def list_generations(held: ResourcesDep) -> GenerationsOut:
             GenerationItem.of(
                 generation,
                 current=current is not None and generation.number == current.number,
+                damage=held.damage(generation),
             )
             for generation in held.store.generations()
             if generation.state == "ready"
@@ -55,7 +56,9 @@ def one_generation(
         raise UnknownGenerationError(message, actual=number)
     current = held.store.current()
     item = GenerationItem.of(
-        generation, current=current is not None and number == current.number
+        generation,
+        current=current is not None and number == current.number,
+        damage=held.damage(generation),
     )
     manifest = Manifest.read(held.config.files.generation(generation.folder))
     hidden = {"cutouts"}  # a path on the server is nobody's business

@@ -293,6 +293,7 @@ def test_every_error_of_ours_has_a_place_in_the_table() -> None:
             "JobFailedError",
             "JobCancelledError",
             "HomeMismatchError",
+            "BackupError",
         ),
     }
     for module in (model_errors, index_errors):

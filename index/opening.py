@@ -1,0 +1,52 @@
+"""The metadata store of an installation, ready for use."""
+
+from twinjet.index.database import create_engine, file_of, refuse_damaged, upgrade
+from twinjet.index.errors import StoreError
+from twinjet.index.filesystem import refuse_network
+from twinjet.index.home import Home
+from twinjet.index.ownership import join
+from twinjet.index.store import SourceStore
+
+
+def open_store(home: Home, url: str, *, look: bool = False) -> SourceStore:
+    """The metadata store, brought to this version and known to be of this home.
+
+    Parameters
+    ----------
+    home
+        Its files.
+    url
+        Of its database.
+    look
+        Whether every page of a SQLite database is looked at first.
+
+    Raises
+    ------
+    DatabaseDamagedError
+        Its file is damaged.
+    HomeMismatchError
+        It belongs to another home.
+    StoreError
+        It cannot be reached or changed, lies on another machine's disk, or a restore
+        into this home was interrupted.
+    """
+    if home.unfinished.exists():
+        msg = (
+            f"a restore into {home.path} was interrupted: run `twinjet db restore` "
+            "once more, with the same backup"
+        )
+        raise StoreError(msg, actual=str(home.path))
+    file = file_of(url)
+    if file is not None:
+        refuse_network(file)
+    home.path.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url)
+    try:
+        if look:
+            refuse_damaged(engine)
+        upgrade(engine)
+        join(home, engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return SourceStore(engine)

@@ -1,0 +1,1 @@
+"""Backups of an installation, and what is wrong with one: what operators do."""

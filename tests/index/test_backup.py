@@ -1,0 +1,316 @@
+"""Backups under writes, restores that are whole or nothing, and what a check finds."""
+
+import json
+import shutil
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from databases import empty_database
+from homes import add_generation, faults_of, make_home, truth
+from servers import Postgres
+
+from twinjet.index.database import create_engine
+from twinjet.index.discovery.session import Change
+from twinjet.index.discovery.sessions import SessionStore
+from twinjet.index.durable import file_digest
+from twinjet.index.errors import BackupError, StoreError
+from twinjet.index.home import Home
+from twinjet.index.jobs.engine import system_url
+from twinjet.index.opening import open_store
+from twinjet.index.published import open_published
+from twinjet.index.retention import retire
+from twinjet.index.row_digest import digest_of_rows
+from twinjet.index.search import Searcher
+from twinjet.index.store import SourceStore
+from twinjet.index.upkeep import restore as restoring
+from twinjet.index.upkeep.backup import back_up
+from twinjet.index.upkeep.inspection import Finding, inspect
+from twinjet.index.upkeep.restore import restore
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    make_home(tmp_path / "home")
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def store(home: Home) -> Iterator[SourceStore]:
+    with closing(open_store(home, home.database_url)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def backup(home: Home, store: SourceStore, tmp_path: Path) -> Path:
+    back_up(home, store, jobs_url(home), tmp_path / "backup")
+    return tmp_path / "backup"
+
+
+def jobs_url(home: Home) -> str:
+    return system_url(home.database_url, home.path)
+
+
+def answers_rightly(home: Home, url: str, number: int) -> bool:
+    with closing(open_store(home, url, look=True)) as opened:
+        current = opened.current()
+        assert current is not None
+        assert current.number == number
+        searcher = Searcher(open_published(current, home, opened), opened)
+        return list(faults_of(searcher, {number: truth(number)})) == []
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): file_digest(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def damaged(home: Home) -> list[Finding]:
+    found = inspect(home, home.database_url, jobs_url(home))
+    return [finding for finding in found if finding.state == "damaged"]
+
+
+def test_backups_under_writes_give_the_same_answers_elsewhere(
+    home: Home, store: SourceStore, tmp_path: Path
+) -> None:
+    """Twenty of them, while generations are published and retired and labels come."""
+    stop = threading.Event()
+    faults: list[BaseException] = []
+
+    def publish() -> None:
+        try:
+            with closing(open_store(home, home.database_url)) as mine:
+                while not stop.is_set():
+                    add_generation(home, mine)
+                    retire(home, mine, keep=2)
+        except BaseException as exc:  # noqa: BLE001 - any fault is one
+            faults.append(exc)
+
+    def label() -> None:
+        try:
+            sessions = SessionStore(create_engine(home.database_url))
+            while not stop.is_set():
+                mark = Change("J1000+0", 10.0, 20.0, "like")
+                made = sessions.create("hunt", notes="", exclude=[], changes=[mark])
+                sessions.delete(made.session_id)
+        except BaseException as exc:  # noqa: BLE001 - any fault is one
+            faults.append(exc)
+
+    writers = [threading.Thread(target=job) for job in (publish, label)]
+    for writer in writers:
+        writer.start()
+    try:
+        seen = set()
+        for turn in range(20):
+            place = tmp_path / f"backup{turn}"
+            made = back_up(home, store, jobs_url(home), place)
+            assert made.left_out == {}
+            assert made.current is not None
+            seen.add(made.current)
+            other = Home(tmp_path / f"other{turn}")
+            restore(place, other, other.database_url)
+            assert answers_rightly(other, other.database_url, made.current)
+            folders = contents(place / "generations")
+            assert folders == contents(other.generations)
+            assert damaged(other) == []
+            shutil.rmtree(place)
+            shutil.rmtree(other.path)
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+    assert faults == []
+    assert len(seen) > 1
+
+
+def test_a_backup_is_whole_or_not_there(
+    home: Home, store: SourceStore, tmp_path: Path
+) -> None:
+    path = home.generations / "g000002" / "vectors.npy"
+    path.chmod(0o644)
+    path.write_bytes(path.read_bytes()[:-1])
+    made = back_up(home, store, jobs_url(home), tmp_path / "one")
+    assert list(made.left_out) == ["g000002"]
+    assert list(made.generations) == ["g000001"]
+    (home.generations / "g000001" / "index.faiss").unlink()
+    with pytest.raises(BackupError, match="no generation is whole"):
+        back_up(home, store, jobs_url(home), tmp_path / "two")
+    with pytest.raises(BackupError, match="already"):
+        back_up(home, store, jobs_url(home), tmp_path / "one")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["home", "one"]
+
+
+@pytest.mark.parametrize("part", ["file", "gone", "list", "seal", "elsewhere"])
+def test_a_damaged_backup_is_not_restored(
+    backup: Path, tmp_path: Path, part: str
+) -> None:
+    path = backup / "generations" / "g000001" / "vectors.npy"
+    if part == "file":
+        path.chmod(0o644)
+        data = bytearray(path.read_bytes())
+        data[-1] ^= 1
+        path.write_bytes(data)
+    elif part == "gone":
+        path.unlink()
+    elif part == "seal":
+        (backup / "backup.json.sha256").write_text("0\n")
+    else:
+        written = json.loads((backup / "backup.json").read_text())
+        if part == "elsewhere":
+            written["files"]["../escaped"] = written["files"]["home.id"]
+        else:
+            written["current"] = 1
+        (backup / "backup.json").write_text(json.dumps(written))
+        if part == "elsewhere":
+            seal = file_digest(backup / "backup.json")
+            (backup / "backup.json.sha256").write_text(seal)
+    other = Home(tmp_path / "other")
+    with pytest.raises(BackupError):
+        restore(backup, other, other.database_url)
+    assert not other.path.exists() or list(other.path.iterdir()) == []
+
+
+def test_a_restore_needs_an_empty_home(
+    backup: Path, home: Home, store: SourceStore, tmp_path: Path
+) -> None:
+    before = contents(home.generations)
+    with pytest.raises(BackupError, match="not empty"):
+        restore(backup, home, home.database_url)
+    assert contents(home.generations) == before
+    with pytest.raises(BackupError, match="PostgreSQL"):
+        restore(backup, Home(tmp_path / "new"), "postgresql+psycopg://localhost/none")
+
+
+@pytest.mark.parametrize("calls", range(1, 12))
+def test_a_restore_that_is_interrupted_is_refused_and_done_again(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    """At every step of putting things in place."""
+    left = calls
+
+    def stop(*_: object) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise KeyboardInterrupt
+
+    other = Home(tmp_path / "other")
+    real = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        stop()
+        return real(self, target)
+
+    def sync(path: Path) -> None:
+        stop()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", rename)
+        patched.setattr(restoring, "fsync_path", sync)
+        try:
+            restore(backup, other, other.database_url)
+        except KeyboardInterrupt:
+            if other.unfinished.exists():
+                with pytest.raises(StoreError, match="twinjet db restore"):
+                    open_store(other, other.database_url)
+    if left <= 0:
+        try:
+            restore(backup, other, other.database_url)
+        except BackupError as exc:
+            # All was there when it came to its end.
+            assert "not empty" in str(exc)  # noqa: PT017
+    assert answers_rightly(other, other.database_url, 2)
+
+
+def test_a_backup_of_a_later_version_is_refused(backup: Path, tmp_path: Path) -> None:
+    written = json.loads((backup / "backup.json").read_text())
+    written["revision"] = "9999"
+    (backup / "backup.json").write_text(json.dumps(written))
+    seal = file_digest(backup / "backup.json")
+    (backup / "backup.json.sha256").write_text(seal)
+    other = Home(tmp_path / "other")
+    with pytest.raises(BackupError, match="9999"):
+        restore(backup, other, other.database_url)
+
+
+def test_a_check_finds_damage_and_strays(home: Home, store: SourceStore) -> None:
+    assert damaged(home) == []
+    (home.path / "notes.tmp").touch()
+    (home.generations / ".nfs0001").touch()
+    (home.generations / "g000099").mkdir()
+    found = list(inspect(home, home.database_url, jobs_url(home)))
+    strays = [finding for finding in found if finding.part == "stray"]
+    assert (len(strays), {finding.state for finding in strays}) == (3, {"note"})
+    with sqlite3.connect(home.path / "twinjet.sqlite") as connection:
+        connection.execute("UPDATE source SET ra = ra + 1e-9 WHERE generation = 1")
+    connection.close()
+    (home.generations / "g000002" / "tail.npy").unlink()
+    names = [finding.part for finding in damaged(home)]
+    assert names == ["generation 2", "generation 1"]
+
+
+def test_postgresql_is_backed_up_and_restored_into_an_empty_one(
+    postgres: Postgres, postgres_url: str, tmp_path: Path
+) -> None:
+    if shutil.which("pg_dump") is None:
+        pytest.skip("pg_dump is not installed")
+    home = Home(tmp_path / "home")
+    with closing(open_store(home, postgres_url)) as store:
+        for _ in range(2):
+            add_generation(home, store)
+        jobs = system_url(postgres_url, home.path)
+        made = back_up(home, store, jobs, tmp_path / "backup")
+        before = digest_of_rows(store.engine, 2)
+    assert (made.current, made.left_out) == (2, {})
+    other = Home(tmp_path / "other")
+    with pytest.raises(BackupError, match="tables already"):
+        restore(tmp_path / "backup", other, postgres_url)
+    with empty_database(postgres.url) as url:
+        restore(tmp_path / "backup", other, url)
+        assert answers_rightly(other, url, 2)
+        engine = create_engine(url)
+        assert digest_of_rows(engine, 2) == before
+        engine.dispose()
+        version = sa.text("SELECT version_num FROM alembic_version")
+        with create_engine(url).connect() as connection:
+            assert connection.scalar(version) == made.revision
+
+
+def test_without_pg_dump_it_says_what_to_do(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path / "home")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with closing(open_store(home, postgres_url)) as store:
+        jobs = system_url(postgres_url, home.path)
+        with pytest.raises(BackupError, match="pg_dump is not on PATH"):
+            back_up(home, store, jobs, tmp_path / "backup")
+    assert not (tmp_path / "backup").exists()
+
+
+def test_the_command_says_what_it_did(home: Home, tmp_path: Path) -> None:
+    from commands import TWINJET  # noqa: PLC0415 - one test only
+
+    def run(*arguments: object) -> tuple[int, str]:
+        command = [str(TWINJET), "db", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = run("backup", tmp_path / "b", "--home", home.path, "--json")
+    assert (code, json.loads(said)["current"]) == (0, 2)
+    code, said = run("restore", tmp_path / "b", "--home", tmp_path / "other")
+    assert (code, "generation 2 is in force" in said) == (0, True)
+    code, said = run("check", "--home", tmp_path / "other", "--json")
+    states = {json.loads(line)["state"] for line in said.splitlines()}
+    assert (code, states <= {"ok", "note"}) == (0, True)
+    (tmp_path / "other" / "generations" / "g000002" / "vectors.npy").unlink()
+    code, said = run("check", "--home", tmp_path / "other")
+    assert (code, "damaged  generation 2" in said) == (1, True)

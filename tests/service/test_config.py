@@ -1,0 +1,83 @@
+"""What is wrong with a setting is one line that names it."""
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import TWINJET
+
+from twinjet.service.config import Config, configured
+from twinjet.service.misconfiguration import ConfigError
+
+WRONG = {
+    "PORT": "70000",
+    "VECTORS": "elsewhere",
+    "VECTORS_MEMORY_MB": "0",
+    "MAX_UPLOAD_BYTES": "many",
+    "UPLOAD_QUEUE": "0",
+    "DEADLINE_S": "-1",
+    "DECODERS": "257",
+    "BODY_STALL_S": "nan",
+    "BODY_BYTES_PER_S": "1.5",
+    "THREADS": "-1",
+    "WORKERS": "65",
+    "KEEP_GENERATIONS": "0",
+    "ADMIN_KEY": "short-secret",
+    "LOG_FORMAT": "xml",
+    "REFRESH_S": "0",
+    "PICTURE_CACHE": "x",
+    "DUPLICATE_RADIUS_ARCSEC": "3601",
+}
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG.items())
+def test_a_wrong_value_is_said_with_its_variable(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"TWINJET_{name}", value)
+    with pytest.raises(ConfigError) as raised:
+        configured()
+    said = str(raised.value)
+    assert said.startswith(f"TWINJET_{name}")
+    assert "\n" not in said
+    assert (value in said) == (name != "ADMIN_KEY")
+
+
+def test_an_unknown_variable_is_told_with_the_nearest(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("TWINJET_PROT", "8001")
+    with caplog.at_level(logging.WARNING):
+        assert configured().port == Config().port
+    assert caplog.messages == [
+        "TWINJET_PROT is no setting and has no effect; the nearest is TWINJET_PORT"
+    ]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [str(TWINJET), "serve"],
+        [
+            *(sys.executable, "-m", "uvicorn", "--factory"),
+            *("twinjet.service.app:create_app", "--port", "0"),
+        ],
+    ],
+    ids=["serve", "uvicorn"],
+)
+def test_a_server_with_a_wrong_setting_ends_with_one_line(
+    command: list[str], tmp_path: Path
+) -> None:
+    environment = os.environ | {
+        "TWINJET_HOME": str(tmp_path / "home"),
+        "TWINJET_UPLOAD_QUEUE": "none",
+    }
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, check=False
+    )
+    lines = done.stderr.strip().splitlines()
+    assert (done.returncode, len(lines)) == (1, 1), done.stderr
+    assert lines[0].startswith("twinjet: TWINJET_UPLOAD_QUEUE='none': ")
