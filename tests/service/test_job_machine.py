@@ -1,16 +1,14 @@
 """Jobs in any order of requests: one key is one job, whatever comes between."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx2 as httpx
 import pytest
-from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -21,8 +19,8 @@ from hypothesis.stateful import (
 )
 from problems import assert_problem
 from pydantic import SecretStr
+from restarts import Service
 
-from twinjet.service.app import create_app
 from twinjet.service.config import Config
 
 KEY = "a key of sixteen characters or more"
@@ -31,23 +29,6 @@ ADMIN = {"Authorization": f"Bearer {KEY}"}
 _PLACES = st.sampled_from(["one", "two"])
 _KEYS = st.sampled_from([None, "first", "second", "third"])
 _TOGETHER = 8
-
-
-class Service:
-    """A service that can be started anew; nobody works on its jobs."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._open = ExitStack()
-        self.start()
-
-    def start(self) -> None:
-        """Start it, again if it runs."""
-        self._open.close()
-        self.client = self._open.enter_context(TestClient(create_app(self._config)))
-
-    def close(self) -> None:
-        self._open.close()
 
 
 @pytest.fixture
@@ -79,96 +60,93 @@ class Model:
         return any(not j.cancelled and j.body["cutouts"] == cutouts for j in self.jobs)
 
 
-def machine_of(service: Service) -> Callable[[], RuleBasedStateMachine]:
-    """State machines on one service, each with names of its own."""
-    examples = count()
+class Jobs(RuleBasedStateMachine):
+    """Each example has names of its own in the service."""
 
-    class Jobs(RuleBasedStateMachine):
-        def __init__(self) -> None:
-            super().__init__()
-            self.example = next(examples)
-            self.model = Model()
+    service: ClassVar[Service]
+    examples: ClassVar[Iterator[int]] = count()
 
-        def post(self, body: dict[str, Any], key: str | None) -> httpx.Response:
-            named = {} if key is None else {"Idempotency-Key": f"{self.example} {key}"}
-            answer: httpx.Response = service.client.post(
-                "/jobs/reindex", json=body, headers=ADMIN | named
+    def __init__(self) -> None:
+        super().__init__()
+        self.example = next(self.examples)
+        self.model = Model()
+
+    def post(self, body: dict[str, Any], key: str | None) -> httpx.Response:
+        named = {} if key is None else {"Idempotency-Key": f"{self.example} {key}"}
+        answer: httpx.Response = self.service.client.post(
+            "/jobs/reindex", json=body, headers=ADMIN | named
+        )
+        return answer
+
+    def body(self, place: str, *, force: bool) -> dict[str, Any]:
+        return {"cutouts": f"/sky/{self.example}/{place}", "force": force} | {
+            "name": f"{self.example} {place}"
+        }
+
+    def check(
+        self, answer: httpx.Response, body: dict[str, Any], key: str | None
+    ) -> None:
+        earlier = self.model.by_key.get(key or "")
+        if earlier is not None and earlier.body != body:
+            assert_problem(answer, 422, "idempotency-key-reused")
+        elif earlier is not None:
+            assert (answer.status_code, answer.json()["id"]) == (202, earlier.id)
+        elif self.model.under_way(body["cutouts"]):
+            assert_problem(answer, 409, "job-under-way")
+        else:
+            assert answer.status_code == 202, answer.text
+            assert answer.json()["state"] == "queued"
+            made = Known(answer.json()["id"], body)
+            self.model.jobs.append(made)
+            if key is not None:
+                self.model.by_key[key] = made
+
+    @rule(place=_PLACES, force=st.booleans(), key=_KEYS)
+    def submit(self, place: str, *, force: bool, key: str | None) -> None:
+        body = self.body(place, force=force)
+        self.check(self.post(body, key), body, key)
+
+    @rule(place=_PLACES, key=_KEYS.filter(bool))
+    def submit_at_once(self, place: str, key: str) -> None:
+        body = self.body(place, force=False)
+        with ThreadPoolExecutor(_TOGETHER) as threads:
+            asked = [threads.submit(self.post, body, key) for _ in range(_TOGETHER)]
+        for one in asked:
+            self.check(one.result(), body, key)
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        if self.model.jobs:
+            job = data.draw(st.sampled_from(self.model.jobs))
+            answer = self.service.client.delete(f"/jobs/{job.id}", headers=ADMIN)
+            assert (answer.status_code, answer.json()["state"]) == (
+                200,
+                "cancelled",
             )
-            return answer
+            job.cancelled = True
 
-        def body(self, place: str, *, force: bool) -> dict[str, Any]:
-            return {"cutouts": f"/sky/{self.example}/{place}", "force": force} | {
-                "name": f"{self.example} {place}"
-            }
+    @rule()
+    def restart(self) -> None:
+        self.service.start()
 
-        def check(
-            self, answer: httpx.Response, body: dict[str, Any], key: str | None
-        ) -> None:
-            earlier = self.model.by_key.get(key or "")
-            if earlier is not None and earlier.body != body:
-                assert_problem(answer, 422, "idempotency-key-reused")
-            elif earlier is not None:
-                assert (answer.status_code, answer.json()["id"]) == (202, earlier.id)
-            elif self.model.under_way(body["cutouts"]):
-                assert_problem(answer, 409, "job-under-way")
-            else:
-                assert answer.status_code == 202, answer.text
-                assert answer.json()["state"] == "queued"
-                made = Known(answer.json()["id"], body)
-                self.model.jobs.append(made)
-                if key is not None:
-                    self.model.by_key[key] = made
+    @invariant()
+    def all_are_known(self) -> None:
+        answer = self.service.client.get("/jobs?limit=1000", headers=ADMIN)
+        mine = {job.id: job for job in self.model.jobs}
+        seen = {j["id"]: j["state"] for j in answer.json()["jobs"] if j["id"] in mine}
+        assert seen == {
+            job.id: "cancelled" if job.cancelled else "queued"
+            for job in self.model.jobs
+        }
 
-        @rule(place=_PLACES, force=st.booleans(), key=_KEYS)
-        def submit(self, place: str, *, force: bool, key: str | None) -> None:
-            body = self.body(place, force=force)
-            self.check(self.post(body, key), body, key)
-
-        @rule(place=_PLACES, key=_KEYS.filter(bool))
-        def submit_at_once(self, place: str, key: str) -> None:
-            body = self.body(place, force=False)
-            with ThreadPoolExecutor(_TOGETHER) as threads:
-                asked = [threads.submit(self.post, body, key) for _ in range(_TOGETHER)]
-            for one in asked:
-                self.check(one.result(), body, key)
-
-        @rule(data=st.data())
-        def cancel(self, data: st.DataObject) -> None:
-            if self.model.jobs:
-                job = data.draw(st.sampled_from(self.model.jobs))
-                answer = service.client.delete(f"/jobs/{job.id}", headers=ADMIN)
-                assert (answer.status_code, answer.json()["state"]) == (
-                    200,
-                    "cancelled",
-                )
-                job.cancelled = True
-
-        @rule()
-        def restart(self) -> None:
-            service.start()
-
-        @invariant()
-        def all_are_known(self) -> None:
-            answer = service.client.get("/jobs?limit=1000", headers=ADMIN)
-            mine = {job.id: job for job in self.model.jobs}
-            seen = {
-                j["id"]: j["state"] for j in answer.json()["jobs"] if j["id"] in mine
-            }
-            assert seen == {
-                job.id: "cancelled" if job.cancelled else "queued"
-                for job in self.model.jobs
-            }
-
-        def teardown(self) -> None:
-            for job in self.model.jobs:
-                service.client.delete(f"/jobs/{job.id}", headers=ADMIN)
-
-    return Jobs
+    def teardown(self) -> None:
+        for job in self.model.jobs:
+            self.service.client.delete(f"/jobs/{job.id}", headers=ADMIN)
 
 
 def run(service: Service, *, examples: int, steps: int) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call] # of hypothesis
-        machine_of(service),
+        type("JobsOfService", (Jobs,), {"service": service}),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,

@@ -2,13 +2,11 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Iterator
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
-from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -20,8 +18,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from problems import assert_problem
+from restarts import Service
 
-from twinjet.service.app import create_app
 from twinjet.service.config import Config
 
 NAMES = [f"T100+{number:03d}" for number in range(24)]
@@ -31,23 +29,6 @@ KNOWN = NAMES[20:]
 LIKED = ("example", "like")
 _SOURCES = st.sampled_from(NAMES[:20])
 _LABELS = st.sampled_from(["example", "like", "dislike", None])
-
-
-class Service:
-    """A service that can be started anew."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-        self._open = ExitStack()
-        self.start()
-
-    def start(self) -> None:
-        """Start it, again if it runs."""
-        self._open.close()
-        self.client = self._open.enter_context(TestClient(create_app(self._config)))
-
-    def close(self) -> None:
-        self._open.close()
 
 
 @pytest.fixture
@@ -63,114 +44,113 @@ def service(config: Config) -> Iterator[Service]:
     service.close()
 
 
-def machine_of(service: Service) -> Callable[[], RuleBasedStateMachine]:
-    """State machines on one service, each with a session of its own."""
-    examples = count()
+class Session(RuleBasedStateMachine):
+    """A session, and what it must hold: labels, their versions, rounds."""
 
-    class Session(RuleBasedStateMachine):
-        def __init__(self) -> None:
-            super().__init__()
-            self.labels: dict[str, str | None] = {}
-            self.versions: dict[str, int] = {}
-            self.rounds: list[list[str]] = []
+    service: ClassVar[Service]
+    examples: ClassVar[Iterator[int]] = count()
 
-        @initialize(examples_=st.sets(_SOURCES, min_size=1, max_size=3))
-        def begin(self, examples_: set[str]) -> None:
-            self.name = f"hunt {next(examples)}"
-            body = {"name": self.name, "examples": sorted(examples_)}
-            body["exclude"] = ["left-out"]
-            answer = service.client.post("/sessions", json=body)
-            assert answer.status_code == 201, answer.text
-            self.here: str = answer.json()["links"]["self"]
-            self.labels = dict.fromkeys(examples_, "example")
-            self.versions = {m["source_id"]: m["version"] for m in self.marks()}
-            again = service.client.post("/sessions", json=body)
-            assert_problem(again, 409, "session-conflict")
+    def __init__(self) -> None:
+        super().__init__()
+        self.labels: dict[str, str | None] = {}
+        self.versions: dict[str, int] = {}
+        self.rounds: list[list[str]] = []
 
-        def marks(self) -> list[dict[str, Any]]:
-            """All, page by page."""
-            found: list[dict[str, Any]] = []
-            address: str | None = f"{self.here}/labels?limit=7"
-            while address:
-                page = service.client.get(address).json()
-                found += page["labels"]
-                address = page["next"]
-            return found
+    @initialize(liked=st.sets(_SOURCES, min_size=1, max_size=3))
+    def begin(self, liked: set[str]) -> None:
+        self.name = f"hunt {next(self.examples)}"
+        body = {"name": self.name, "examples": sorted(liked)}
+        body["exclude"] = ["left-out"]
+        answer = self.service.client.post("/sessions", json=body)
+        assert answer.status_code == 201, answer.text
+        self.here: str = answer.json()["links"]["self"]
+        self.labels = dict.fromkeys(liked, "example")
+        self.versions = {m["source_id"]: m["version"] for m in self.marks()}
+        again = self.service.client.post("/sessions", json=body)
+        assert_problem(again, 409, "session-conflict")
 
-        @rule(source=_SOURCES, wanted=_LABELS, stale=st.booleans())
-        def label(self, source: str, wanted: str | None, *, stale: bool) -> None:
-            seen = self.versions.get(source, 0)
-            one = {"source_id": source, "label": wanted, "version": seen + stale}
-            answer = service.client.post(f"{self.here}/labels", json={"labels": [one]})
-            if wanted == self.labels.get(source):
-                assert answer.status_code == 200, answer.text  # nothing is to be done
-            elif stale:
-                assert_problem(answer, 409, "session-conflict")
-            else:
-                assert answer.status_code == 200, answer.text
-                self.labels[source] = wanted
-                self.versions[source] = seen + 1
+    def marks(self) -> list[dict[str, Any]]:
+        """All, page by page."""
+        found: list[dict[str, Any]] = []
+        address: str | None = f"{self.here}/labels?limit=7"
+        while address:
+            page = self.service.client.get(address).json()
+            found += page["labels"]
+            address = page["next"]
+        return found
 
-        @precondition(lambda self: any(v in LIKED for v in self.labels.values()))
-        @rule(size=st.integers(1, 5), explore=st.sampled_from([0.0, 0.5, 1.0]))
-        def propose(self, size: int, explore: float) -> None:
-            address = f"{self.here}/rounds/{len(self.rounds) + 1}"
-            wishes = {"count": size, "explore": explore}
-            answer = service.client.put(address, json=wishes)
-            if answer.status_code == 409:
-                assert_problem(answer, 409, "no-candidates")
-                return
+    @rule(source=_SOURCES, wanted=_LABELS, stale=st.booleans())
+    def label(self, source: str, wanted: str | None, *, stale: bool) -> None:
+        seen = self.versions.get(source, 0)
+        one = {"source_id": source, "label": wanted, "version": seen + stale}
+        answer = self.service.client.post(f"{self.here}/labels", json={"labels": [one]})
+        if wanted == self.labels.get(source):
+            assert answer.status_code == 200, answer.text  # nothing is to be done
+        elif stale:
+            assert_problem(answer, 409, "session-conflict")
+        else:
             assert answer.status_code == 200, answer.text
-            found = [c["source_id"] for c in answer.json()["candidates"]]
-            assert 1 <= len(found) <= size
-            assert not set(found) & ({*self.labels} | {*KNOWN})
-            self.rounds.append(found)
-            self.labels |= dict.fromkeys(found)
-            self.versions |= dict.fromkeys(found, 0)
-            same = service.client.put(address, json=wishes)
-            assert same.content == answer.content
-            other = service.client.put(address, json=wishes | {"count": size + 1})
-            assert_problem(other, 409, "session-conflict")
+            self.labels[source] = wanted
+            self.versions[source] = seen + 1
 
-        @precondition(lambda self: not any(v in LIKED for v in self.labels.values()))
-        @rule()
-        def nothing_is_liked(self) -> None:
-            address = f"{self.here}/rounds/{len(self.rounds) + 1}"
-            assert_problem(service.client.put(address), 409, "no-examples")
+    @precondition(lambda self: any(v in LIKED for v in self.labels.values()))
+    @rule(size=st.integers(1, 5), explore=st.sampled_from([0.0, 0.5, 1.0]))
+    def propose(self, size: int, explore: float) -> None:
+        address = f"{self.here}/rounds/{len(self.rounds) + 1}"
+        wishes = {"count": size, "explore": explore}
+        answer = self.service.client.put(address, json=wishes)
+        if answer.status_code == 409:
+            assert_problem(answer, 409, "no-candidates")
+            return
+        assert answer.status_code == 200, answer.text
+        found = [c["source_id"] for c in answer.json()["candidates"]]
+        assert 1 <= len(found) <= size
+        assert not set(found) & ({*self.labels} | {*KNOWN})
+        self.rounds.append(found)
+        self.labels |= dict.fromkeys(found)
+        self.versions |= dict.fromkeys(found, 0)
+        same = self.service.client.put(address, json=wishes)
+        assert same.content == answer.content
+        other = self.service.client.put(address, json=wishes | {"count": size + 1})
+        assert_problem(other, 409, "session-conflict")
 
-        @rule()
-        def restart(self) -> None:
-            service.start()
+    @precondition(lambda self: not any(v in LIKED for v in self.labels.values()))
+    @rule()
+    def nothing_is_liked(self) -> None:
+        address = f"{self.here}/rounds/{len(self.rounds) + 1}"
+        assert_problem(self.service.client.put(address), 409, "no-examples")
 
-        @rule()
-        def export(self) -> None:
-            answer = service.client.get(f"{self.here}/export?candidates=0")
-            lines = [x for x in answer.text.splitlines() if not x.startswith("#")]
-            rows = csv.DictReader(io.StringIO("\n".join(lines)))
-            assert {row["source_id"]: row["status"] for row in rows} == {
-                source: label or "seen" for source, label in self.labels.items()
-            }
+    @rule()
+    def restart(self) -> None:
+        self.service.start()
 
-        @invariant()
-        def it_holds_what_was_said(self) -> None:
-            assert {m["source_id"]: m["label"] for m in self.marks()} == self.labels
-            made = service.client.get(f"{self.here}/rounds").json()["rounds"]
-            assert [one["number"] for one in made] == [
-                *range(1, len(self.rounds) + 1),
-            ]
+    @rule()
+    def export(self) -> None:
+        answer = self.service.client.get(f"{self.here}/export?candidates=0")
+        lines = [x for x in answer.text.splitlines() if not x.startswith("#")]
+        rows = csv.DictReader(io.StringIO("\n".join(lines)))
+        assert {row["source_id"]: row["status"] for row in rows} == {
+            source: label or "seen" for source, label in self.labels.items()
+        }
 
-        @invariant()
-        def rounds_stay_as_they_were(self) -> None:
-            for number, proposed in enumerate(self.rounds, start=1):
-                found = service.client.get(f"{self.here}/rounds/{number}").json()
-                assert [c["source_id"] for c in found["candidates"]] == proposed
+    @invariant()
+    def it_holds_what_was_said(self) -> None:
+        assert {m["source_id"]: m["label"] for m in self.marks()} == self.labels
+        made = self.service.client.get(f"{self.here}/rounds").json()["rounds"]
+        assert [one["number"] for one in made] == [
+            *range(1, len(self.rounds) + 1),
+        ]
 
-    return Session
+    @invariant()
+    def rounds_stay_as_they_were(self) -> None:
+        for number, proposed in enumerate(self.rounds, start=1):
+            found = self.service.client.get(f"{self.here}/rounds/{number}").json()
+            assert [c["source_id"] for c in found["candidates"]] == proposed
 
 
 def run(service: Service, *, examples: int, steps: int) -> None:
     run_state_machine_as_test(  # type: ignore[no-untyped-call] # of hypothesis
-        machine_of(service),
+        type("SessionOfService", (Session,), {"service": service}),
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
