@@ -120,7 +120,7 @@ def _failures(event: events.ScenarioFinished) -> Iterator[tuple[str, object]]:
 
 
 def test_all_operations_keep_to_their_description(app: FastAPI) -> None:
-    if faults := faults_of(app, examples=8, steps=8):
+    if faults := faults_of(app, examples=4, steps=6):
         pytest.fail(faults, pytrace=False)
 
 

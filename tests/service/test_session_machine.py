@@ -161,7 +161,7 @@ def run(service: Service, *, examples: int, steps: int) -> None:
 
 
 def test_a_session_holds_what_was_said_in_any_order(service: Service) -> None:
-    run(service, examples=8, steps=12)
+    run(service, examples=5, steps=10)
 
 
 @pytest.mark.torture
