@@ -95,14 +95,15 @@ def installed(name: str, seen: set[str]) -> Iterator[Distribution]:
 def licences(package: Distribution) -> list[str]:
     """As a package tells them: an expression, classifiers, or a word."""
     told = package.metadata
-    if expression := told.get("License-Expression"):
+    for expression in told.get_all("License-Expression") or ():
         return [
             one.strip("() ") for one in re.split(r"\s(?:AND|OR|WITH)\s", expression)
         ]
     classifiers = told.get_all("Classifier") or []
     named = [c.rsplit(" :: ", 1)[1] for c in classifiers if c.startswith("License ::")]
     named = [one for one in named if one != "OSI Approved"]
-    return named or [(told.get("License") or "unknown").splitlines()[0].strip()]
+    words = told.get_all("License") or ["unknown"]
+    return named or [words[0].splitlines()[0].strip()]
 
 
 def test_licences_of_what_runs_are_allowed() -> None:

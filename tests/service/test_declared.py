@@ -140,6 +140,14 @@ class Service:
         answer: httpx.Response = self.client.request(method, **asked)
         return answer
 
+    def label(self, label: str | None) -> None:
+        """Label the one example anew."""
+        marks = self.request("GET /sessions/{session_id}/labels").json()["labels"]
+        [version] = [one["version"] for one in marks if one["source_id"] == NAME]
+        body = {"labels": [MARK | {"label": label, "version": version}]}
+        answer = self.request("POST /sessions/{session_id}/labels", json=body)
+        assert answer.status_code == 200, answer.text
+
     def path(self, path: str, **other: str) -> str:
         """With what is there in the place of its parameters, or something else."""
         there = {"source_id": NAME, "session_id": self._session, "job_id": self._job}
@@ -221,15 +229,9 @@ def gone(service: Service, name: str) -> httpx.Response:
 def conflict(service: Service, name: str) -> httpx.Response:
     if name in CONFLICT:
         return service.request(name, **CONFLICT[name])
-    label = MARK | {"label": None}  # nothing is liked any more
-    service.request(
-        "POST /sessions/{session_id}/labels", json={"labels": [label]}
-    ).raise_for_status()
+    service.label(None)  # nothing is liked any more
     answer = service.request(name)
-    label = MARK | {"label": "example", "version": 2}
-    service.request(
-        "POST /sessions/{session_id}/labels", json={"labels": [label]}
-    ).raise_for_status()
+    service.label("example")
     return answer
 
 
@@ -332,3 +334,19 @@ def test_with_a_broken_store_who_declares_it_says_so(
         if told != declared:
             faults.append(f"{name}: {answer.status_code} {answer.text[:200]}")
     assert not faults, "\n".join(faults)
+
+
+# GET /similar/batch asks for a source of that name, GET /jobs/reindex for such a job.
+OVERLAPPING = {"/similar/batch": {"GET"}, "/jobs/reindex": {"GET", "DELETE"}}
+
+
+def test_other_methods_are_refused_and_those_of_the_path_are_named(
+    client: TestClient, config: Config
+) -> None:
+    for path, declared in create_app(config).openapi()["paths"].items():
+        there = {method.upper() for method in declared} | OVERLAPPING.get(path, set())
+        for method in ("HEAD", "OPTIONS", "TRACE", "PATCH", "PUT", "BREW"):
+            if method not in there:
+                answer = client.request(method, path.replace("{number}", "1"))
+                assert answer.status_code == 405, (method, path)
+                assert {*answer.headers["allow"].split(", ")} == there, path

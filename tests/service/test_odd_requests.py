@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import suppress
 from http.client import HTTPException, HTTPResponse
+from typing import Any
 
 import httpx2 as httpx
 import pytest
@@ -106,6 +107,7 @@ def test_each_is_answered_as_it_should_be_and_logged_without_secrets(
     if told := "\n".join(filter(None, faults)):
         pytest.fail(told, pytrace=False)
     _assert_clean(log.getvalue())
+    _assert_declared(log.getvalue(), server.app.openapi()["paths"])
 
 
 def _assert_clean(text: str) -> None:
@@ -119,3 +121,20 @@ def _assert_clean(text: str) -> None:
     assert KEY not in text
     assert BODY_MARK not in text
     assert "SIMPLE  =" not in text
+
+
+def _assert_declared(text: str, paths: dict[str, Any]) -> None:
+    """Whatever a route answered, its description has."""
+    seen = {
+        (line["route"], line["method"].lower(), str(line["status"]))
+        for line in map(json.loads, text.splitlines())
+        if line["logger"] == "twinjet.service.observation"
+    }
+    asked = [one for one in seen if one[0] in paths and one[2] != "405"]
+    assert len(asked) > 50
+    odd = [
+        (path, method, status)
+        for path, method, status in asked
+        if status not in paths[path].get(method, {}).get("responses", {})
+    ]
+    assert not odd
