@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 RECIPE := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types bench bench-quality bench-reindex bench-search build constraints clean
+.PHONY: help serve test torture audit lint types bench bench-quality bench-reindex bench-search build constraints clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +24,17 @@ serve: $(VENV)/.installed ## make or find data, build an index, serve http://127
 
 test: $(VENV)/.developed ## run every test
 	$(BIN)/pytest
+
+torture: $(VENV)/.developed ## the long form of the tests, and the fuzzers; hours
+	$(BIN)/pytest -m torture
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torture]'
+	for target in headers decode where region moc; do \
+	  $(BIN)/python tests/fuzz/fuzz.py $$target $(or $(SECONDS_EACH),600) || exit 1; done
+
+audit: $(VENV)/.developed ## safe versions and licences of what runs; an SBOM, in dist/
+	$(BIN)/pytest tests/test_supply_chain.py
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[audit]'
+	sh .ci/sbom
 
 lint: $(VENV)/.developed ## style and layers
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
 import torch
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from twinjet.service import errors, logs
@@ -17,6 +17,7 @@ from twinjet.service.limits import BodyLimit, BodyPace
 from twinjet.service.metrics import Metrics
 from twinjet.service.misconfiguration import ConfigError
 from twinjet.service.observation import Observation, Unforeseen
+from twinjet.service.parameters import known_parameters
 from twinjet.service.readiness import measure
 from twinjet.service.request_ids import RequestIds
 from twinjet.service.resources import Resources
@@ -111,9 +112,12 @@ def create_app(config: Config | None = None) -> FastAPI:
     app.add_middleware(RequestIds)
     # JSON before uploads, where they have a path in common.
     for module in (
-        *(pages, docs, examples, batch, similar, probe, sources, generations),
-        *(outliers, jobs, health, metrics, sessions, lists),
+        *(examples, batch, similar, probe, sources, generations),
+        *(outliers, jobs, sessions, lists),
     ):
+        app.include_router(module.router, dependencies=[Depends(known_parameters)])
+    # Pages, probes and scrapers may add to an address what they like.
+    for module in (pages, docs, health, metrics):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     return app

@@ -53,10 +53,6 @@ WhereParam = Annotated[
 ]
 
 
-REGION_PARAMETERS = ("region", "region_ra", "region_dec", "region_radius_deg")
-"""Of a part of the sky."""
-
-
 def resources(request: Request) -> Resources:
     """What the service holds open."""
     found: Resources = request.app.state.resources
@@ -91,19 +87,6 @@ def root_path(request: Request) -> str:
     """Path prefix of the service, without a slash at the end."""
     prefix: str = request.scope.get("root_path", "")
     return prefix.rstrip("/")
-
-
-def region_only(request: Request) -> None:
-    """Refuse parameters that are none of a region's.
-
-    Of a mistyped region one would get the whole sky, and not see it.
-    """
-    unknown = sorted(set(request.query_params) - set(REGION_PARAMETERS))
-    if unknown:
-        message = (
-            f"{unknown[0]!r} is no parameter; there are {', '.join(REGION_PARAMETERS)}"
-        )
-        raise InvalidQueryError(message, parameter=unknown[0])
 
 
 def region(

@@ -14,6 +14,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Mount
 
 from twinjet.index import errors as index_errors
 from twinjet.index.errors import TwinjetIndexError
@@ -23,6 +24,9 @@ from twinjet.service.content import JSON, media_type
 _log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""Those that a route can have."""
 
 # Error class to (status, name under /problems/). A subclass without an entry of its
 # own is answered as its parent.
@@ -360,7 +364,21 @@ async def _http_error(request: Request, exc: Exception) -> JSONResponse:
         name = "malformed-json"
     response = problem(request, exc.status_code, name, str(exc.detail))
     response.headers.update(exc.headers or {})
+    if exc.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        response.headers["Allow"] = _allowed(request)
     return response
+
+
+def _allowed(request: Request) -> str:
+    """Methods of a path, of all its routes: the framework names those of the first."""
+    routes = [one for one in request.app.routes if not isinstance(one, Mount)]
+
+    def has(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] == Match.FULL for route in routes)
+
+    # Of a folder of files, which is no route, what such a folder takes.
+    return ", ".join(filter(has, METHODS)) or "GET, HEAD"
 
 
 async def _store_away(request: Request, exc: Exception) -> JSONResponse:

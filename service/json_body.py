@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from fastapi import Request, Response
@@ -23,6 +25,9 @@ _DEEP = 100
 # More are no number of ours, and Python reads no more than 4,300.
 _DIGITS = re.compile(r"\d{1000,}")
 
+# Characters of a name that a refusal repeats.
+_SHOWN = 100
+
 
 def parsed(data: bytes) -> Any:
     """What a body says.
@@ -30,8 +35,9 @@ def parsed(data: bytes) -> Any:
     Raises
     ------
     json.JSONDecodeError
-        It is no JSON in UTF-8 (RFC 8259), or none that every program can read: half
-        of a surrogate pair (RFC 7493, 2.1), too deep, or a number of too many digits.
+        It is no JSON in UTF-8 (RFC 8259), or none that every program reads alike: half
+        of a surrogate pair (RFC 7493, 2.1), a member twice (2.3), too deep, or a
+        number of too many digits.
 
     Examples
     --------
@@ -48,7 +54,12 @@ def parsed(data: bytes) -> Any:
         msg = f"{half[0]} is half of a character"
         raise json.JSONDecodeError(msg, text, half.start())
     try:
-        return json.loads(text)
+        return json.loads(
+            text, object_pairs_hook=partial(_members, text), parse_constant=_no_number
+        )
+    except _ConstantError as exc:
+        msg = f"{exc} is no number of JSON"
+        raise json.JSONDecodeError(msg, text, _place(text, str(exc))) from None
     except json.JSONDecodeError:
         raise
     except RecursionError:
@@ -80,6 +91,28 @@ class _JsonRequest(Request):
     async def json(self) -> Any:
         """Read the body, which the framework asks for once."""
         return parsed(await self.body())
+
+
+class _ConstantError(ValueError):
+    """A number that Python's reader takes and JSON does not have."""
+
+
+def _no_number(word: str) -> None:
+    raise _ConstantError(word)
+
+
+def _members(text: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
+        msg = f"an object has the member {twice[:_SHOWN]!r} twice"
+        raise json.JSONDecodeError(msg, text, _place(text, json.dumps(twice)))
+    return found
+
+
+def _place(text: str, word: str) -> int:
+    """Where a word stands last; 0 where it is written in another way."""
+    return max(0, text.rfind(word))
 
 
 def _too_deep(text: str) -> int:

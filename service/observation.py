@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twinjet.service.content import FORM, media_type
-from twinjet.service.errors import unforeseen
+from twinjet.service.errors import METHODS, unforeseen
 from twinjet.service.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -16,7 +16,6 @@ _log = logging.getLogger(__name__)
 NO_ROUTE = "none"
 """Label of whatever path matches no route."""
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _FAULT = 500
 
 
@@ -90,7 +89,7 @@ class _Exchange:
         if self._upload:
             self._metrics.end_upload()
         method = self._scope["method"]
-        method = method if method in _METHODS else "other"
+        method = method if method in METHODS else "other"
         route = template(self._scope)
         self._metrics.count(
             method=method,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import File, UploadFile
 from pydantic import Field
+from pydantic.json_schema import SkipJsonSchema
 
 from twinjet.index.errors import RegionError
 from twinjet.index.moc import moc_of_bytes, moc_of_json
@@ -24,7 +25,7 @@ RegionIn = Annotated[
 ]
 
 MocFile = Annotated[
-    UploadFile | None,
+    UploadFile | SkipJsonSchema[None],
     File(description="Only in the cells of this MOC: FITS, ASCII or JSON"),
 ]
 

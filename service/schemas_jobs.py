@@ -30,8 +30,15 @@ def _path(value: str) -> str:
     return value
 
 
-_Text = Annotated[str, AfterValidator(_text)]
-_Location = Annotated[_Text, AfterValidator(_path)]
+# The patterns are for the description; what is refused is told in words.
+_Text = Annotated[
+    str, AfterValidator(_text), Field(json_schema_extra={"pattern": r"^[^\x00]*$"})
+]
+_Location = Annotated[
+    _Text,
+    AfterValidator(_path),
+    Field(json_schema_extra={"pattern": r"^(/|[a-z][a-z0-9+]+:)[^\x00]*$"}),
+]
 
 
 class ReindexIn(BaseModel):

@@ -41,8 +41,17 @@ def open_provider(location: str, *, fetch: bool = True) -> CutoutProvider:
     Raises
     ------
     CutoutLocationError
-        It is none of these.
+        It is none of these, or the system cannot even look for it.
     """
+    try:
+        return _opened(location, fetch=fetch)
+    except OSError as exc:
+        shown = location[:100]
+        msg = f"nobody can look for {shown!r}: {exc.strerror or type(exc).__name__}"
+        raise CutoutLocationError(msg, actual=shown) from exc
+
+
+def _opened(location: str, *, fetch: bool) -> CutoutProvider:
     kind, rest = split_kind(location)
     if kind is None:
         return _of_path(Path(rest))

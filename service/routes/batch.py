@@ -11,11 +11,11 @@ from twinjet.service.answers import Asking, AskingDep
 from twinjet.service.content import JSON, JsonRoute, form_only
 from twinjet.service.dependencies import OptionsDep, ResourcesDep
 from twinjet.service.regions import MocFile, within, within_moc
-from twinjet.service.responses import PROBLEM_RESPONSES, TABLE_RESPONSES
+from twinjet.service.responses import FORM, PINNED, TABLE_RESPONSES, problems
 from twinjet.service.schemas_batch import BatchIn, BatchOut
 from twinjet.service.uploads import file_bytes, one_file
 
-router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES)
+router = APIRouter(tags=["similar"], responses=problems(*PINNED, *FORM, 415))
 _json = APIRouter(route_class=JsonRoute)
 
 _BODY = {JSON: {"schema": BatchIn.model_json_schema()}}

@@ -6,12 +6,11 @@ from twinjet.service.answers import AskingDep
 from twinjet.service.content import JSON, JsonRoute
 from twinjet.service.dependencies import OptionsDep
 from twinjet.service.regions import within
-from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.schemas import QueryOut, SimilarOut
 from twinjet.service.schemas_examples import ExamplesIn, ExamplesOut
 
 # The same path takes uploads and is described there, once for both.
-router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES, route_class=JsonRoute)
+router = APIRouter(tags=["similar"], route_class=JsonRoute)
 
 EXAMPLES_BODY = {JSON: {"schema": ExamplesIn.model_json_schema()}}
 

@@ -12,8 +12,8 @@ from twinjet.index.export import embeddings_parquet
 from twinjet.index.generation import Manifest
 from twinjet.index.reindex import publish_again
 from twinjet.service.access import admin
-from twinjet.service.dependencies import RegionDep, ResourcesDep, region_only
-from twinjet.service.responses import PROBLEM_RESPONSES
+from twinjet.service.dependencies import RegionDep, ResourcesDep
+from twinjet.service.responses import ADMIN, PINNED, problems
 from twinjet.service.schemas import (
     EncoderItem,
     EncodersOut,
@@ -22,7 +22,10 @@ from twinjet.service.schemas import (
     GenerationsOut,
 )
 
-router = APIRouter(tags=["provenance"], responses=PROBLEM_RESPONSES)
+router = APIRouter(tags=["provenance"], responses=problems())
+
+_STORE = problems(503)
+_ONE = problems(*PINNED)
 
 PARQUET = "application/vnd.apache.parquet"
 
@@ -30,7 +33,9 @@ PARQUET = "application/vnd.apache.parquet"
 _MOST = 2**63 - 1
 
 
-@router.get("/generations", summary="Every build of the index that is kept")
+@router.get(
+    "/generations", summary="Every build of the index that is kept", responses=_STORE
+)
 def list_generations(held: ResourcesDep) -> GenerationsOut:
     current = held.store.current()
     return GenerationsOut(
@@ -46,7 +51,9 @@ def list_generations(held: ResourcesDep) -> GenerationsOut:
     )
 
 
-@router.get("/generations/{number}", summary="One build with its manifest")
+@router.get(
+    "/generations/{number}", summary="One build with its manifest", responses=_ONE
+)
 def one_generation(
     number: Annotated[int, Path(ge=1, le=_MOST)], held: ResourcesDep
 ) -> GenerationReport:
@@ -73,9 +80,8 @@ def one_generation(
 
 @router.get(
     "/generations/{number}/embeddings.parquet",
-    dependencies=[Depends(region_only)],
     response_class=StreamingResponse,
-    responses={200: {"content": {PARQUET: {}}, "description": "The table"}},
+    responses=_ONE | {200: {"content": {PARQUET: {}}, "description": "The table"}},
     summary="Embeddings of one build or a region of it, as HATS catalogues have theirs",
 )
 def embeddings(
@@ -101,6 +107,7 @@ def embeddings(
 @router.post(
     "/generations/{number}/publish",
     dependencies=[Depends(admin)],
+    responses=_ONE | problems(*ADMIN),
     summary="Serve an earlier build again, if its files are whole",
 )
 def publish(
@@ -117,7 +124,9 @@ def list_encoders(held: ResourcesDep) -> EncodersOut:
     )
 
 
-@router.get("/encoders/{encoder_id}", summary="An encoder card")
+@router.get(
+    "/encoders/{encoder_id}", summary="An encoder card", responses=problems(404)
+)
 def one_encoder(encoder_id: str, held: ResourcesDep) -> EncoderItem:
     cards = held.cards()
     for card in cards:

@@ -13,12 +13,12 @@ from twinjet.index.jobs.jobs import Job
 from twinjet.service.access import admin
 from twinjet.service.dependencies import ResourcesDep, RootDep
 from twinjet.service.json_body import JsonBodyRoute
-from twinjet.service.responses import PROBLEM_RESPONSES
+from twinjet.service.responses import ADMIN, BODY, problems
 from twinjet.service.schemas_jobs import JobOut, JobsOut, ReindexIn
 
 router = APIRouter(
     tags=["jobs"],
-    responses=PROBLEM_RESPONSES,
+    responses=problems(*ADMIN, 503),
     dependencies=[Depends(admin)],
     route_class=JsonBodyRoute,
 )
@@ -35,7 +35,12 @@ def known(job_id: str, held: ResourcesDep) -> Job:
 JobDep = Annotated[Job, Depends(known)]
 
 
-@router.post("/jobs/reindex", status_code=202, summary="Index a catalogue")
+@router.post(
+    "/jobs/reindex",
+    status_code=202,
+    summary="Index a catalogue",
+    responses=problems(*BODY, 409),
+)
 def reindex(
     held: ResourcesDep,
     root: RootDep,
@@ -67,7 +72,7 @@ def list_jobs(
     return JobsOut(jobs=[JobOut.of(job, root) for job in held.jobs.latest(limit=limit)])
 
 
-@router.get("/jobs/{job_id}", summary="One job")
+@router.get("/jobs/{job_id}", summary="One job", responses=problems(404))
 def one_job(job_id: str, held: ResourcesDep, root: RootDep) -> JobOut:
     return JobOut.of(held.jobs.get(job_id), root)
 
@@ -75,6 +80,7 @@ def one_job(job_id: str, held: ResourcesDep, root: RootDep) -> JobOut:
 @router.get(
     "/jobs/{job_id}/events",
     response_class=EventSourceResponse,
+    responses=problems(404),
     summary="A job, again whenever it has changed, to its end",
 )
 async def events(
@@ -92,6 +98,10 @@ async def events(
         job = await anyio.to_thread.run_sync(held.jobs.get, job_id)
 
 
-@router.delete("/jobs/{job_id}", summary="Cancel a job; one that has ended stays")
+@router.delete(
+    "/jobs/{job_id}",
+    summary="Cancel a job; one that has ended stays",
+    responses=problems(404),
+)
 def cancel(job_id: str, held: ResourcesDep, root: RootDep) -> JobOut:
     return JobOut.of(held.jobs.cancel(job_id), root)

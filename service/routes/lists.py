@@ -7,11 +7,11 @@ from fastapi import APIRouter, Depends, File, Query, UploadFile
 
 from twinjet.index.discovery.known import MAX_RADIUS_ARCSEC, ListStore, read_entries
 from twinjet.service.dependencies import ResourcesDep
-from twinjet.service.responses import CONFLICT_RESPONSE, PROBLEM_RESPONSES
+from twinjet.service.responses import FORM, problems
 from twinjet.service.schemas_sessions import KnownListOut, KnownListsOut
 from twinjet.service.uploads import file_bytes, one_file
 
-router = APIRouter(tags=["discovery"], responses=PROBLEM_RESPONSES | CONFLICT_RESPONSE)
+router = APIRouter(tags=["discovery"], responses=problems(503))
 
 
 @router.get("/lists", summary="Lists of known sources")
@@ -20,7 +20,9 @@ def list_lists(held: ResourcesDep) -> KnownListsOut:
     return KnownListsOut(lists=[KnownListOut.of(one) for one in lists])
 
 
-@router.get("/lists/{name}", summary="One list of known sources")
+@router.get(
+    "/lists/{name}", summary="One list of known sources", responses=problems(404)
+)
 def one_list(name: str, held: ResourcesDep) -> KnownListOut:
     return KnownListOut.of(ListStore(held.store.engine).get(name))
 
@@ -29,6 +31,7 @@ def one_list(name: str, held: ResourcesDep) -> KnownListOut:
     "/lists/{name}",
     summary="Keep a list, instead of what has its name",
     dependencies=[Depends(one_file)],
+    responses=problems(*FORM),
 )
 async def put_list(
     name: str,
@@ -56,7 +59,12 @@ async def put_list(
     return await asyncio.to_thread(_put, held, name, file.filename, data, radius)
 
 
-@router.delete("/lists/{name}", status_code=204, summary="Forget a list")
+@router.delete(
+    "/lists/{name}",
+    status_code=204,
+    summary="Forget a list",
+    responses=problems(404, 409),
+)
 def delete_list(name: str, held: ResourcesDep) -> None:
     ListStore(held.store.engine).delete(name)
 

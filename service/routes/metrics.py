@@ -1,8 +1,6 @@
 """Figures for Prometheus."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from twinjet.service.dependencies import ResourcesDep
@@ -20,9 +18,8 @@ router = APIRouter(tags=["operations"])
 def metrics(
     request: Request,
     held: ResourcesDep,
-    accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
     figures: Metrics = request.app.state.metrics
     measure(held, figures)
-    text, media_type = figures.exposition(accept)
+    text, media_type = figures.exposition(request.headers.get("accept", ""))
     return Response(text, headers={"Content-Type": media_type})

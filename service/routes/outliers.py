@@ -14,10 +14,10 @@ from twinjet.service.dependencies import (
     ResourcesDep,
     WhereParam,
 )
-from twinjet.service.responses import PROBLEM_RESPONSES, TABLE_RESPONSES
+from twinjet.service.responses import PINNED, TABLE_RESPONSES, problems
 from twinjet.service.schemas_outliers import OutliersOut
 
-router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES)
+router = APIRouter(tags=["similar"], responses=problems(*PINNED))
 
 
 @router.get(

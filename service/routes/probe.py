@@ -13,7 +13,7 @@ from twinjet.index.errors import LabelsError
 from twinjet.index.probe import Classified, as_table, classify, read_labels
 from twinjet.service.dependencies import ResourcesDep, RootDep, ServedDep
 from twinjet.service.resources import Resources, Served
-from twinjet.service.responses import PROBLEM_RESPONSES
+from twinjet.service.responses import FORM, problems
 from twinjet.service.schemas import (
     ClassifiedItem,
     GenerationOut,
@@ -23,7 +23,7 @@ from twinjet.service.schemas import (
 )
 from twinjet.service.uploads import file_bytes, one_file
 
-router = APIRouter(tags=["probe"], responses=PROBLEM_RESPONSES)
+router = APIRouter(tags=["probe"], responses=problems(*FORM, 503))
 
 
 @router.post(

@@ -25,7 +25,7 @@ from twinjet.index.discovery.sessions import SessionStore
 from twinjet.service.dependencies import ResourcesDep, RootDep, ServedDep
 from twinjet.service.json_body import JsonBodyRoute
 from twinjet.service.paging import next_page
-from twinjet.service.responses import CONFLICT_RESPONSE, PROBLEM_RESPONSES
+from twinjet.service.responses import BODY, problems
 from twinjet.service.routes.generations import PARQUET
 from twinjet.service.schemas import GenerationOut
 from twinjet.service.schemas_sessions import (
@@ -48,7 +48,7 @@ from twinjet.service.schemas_sessions import (
 
 router = APIRouter(
     tags=["discovery"],
-    responses=PROBLEM_RESPONSES | CONFLICT_RESPONSE,
+    responses=problems(503),
     route_class=JsonBodyRoute,
 )
 
@@ -59,6 +59,10 @@ _MEDIA_TYPES: dict[Format, tuple[str, str]] = {
 }
 
 _MAX_ROUNDS = MAX_MARKS
+
+_KNOWN = problems(404)
+_CHANGED = problems(404, 409)
+_SENT = problems(404, 409, *BODY)
 
 
 def kept(held: ResourcesDep) -> SessionStore:
@@ -83,7 +87,12 @@ WhereQuery = Annotated[
 ]
 
 
-@router.post("/sessions", status_code=201, summary="Begin a session with examples")
+@router.post(
+    "/sessions",
+    status_code=201,
+    summary="Begin a session with examples",
+    responses=_SENT,
+)
 def create(
     here: DiscoveryDep, root: RootDep, response: Response, body: SessionIn
 ) -> SessionOut:
@@ -117,7 +126,11 @@ def list_sessions(
     )
 
 
-@router.get("/sessions/{session_id}", summary="One session, and what has vanished")
+@router.get(
+    "/sessions/{session_id}",
+    summary="One session, and what has vanished",
+    responses=_KNOWN,
+)
 def one_session(
     session_id: str, here: DiscoveryDep, served: ServedDep, root: RootDep
 ) -> SessionReport:
@@ -132,7 +145,9 @@ def one_session(
     )
 
 
-@router.patch("/sessions/{session_id}", summary="Change name, notes or lists")
+@router.patch(
+    "/sessions/{session_id}", summary="Change name, notes or lists", responses=_SENT
+)
 def change(
     session_id: str, sessions: SessionsDep, root: RootDep, body: SessionChange
 ) -> SessionOut:
@@ -147,12 +162,21 @@ def change(
     return SessionOut.of(changed, root)
 
 
-@router.delete("/sessions/{session_id}", status_code=204, summary="Forget a session")
+@router.delete(
+    "/sessions/{session_id}",
+    status_code=204,
+    summary="Forget a session",
+    responses=_KNOWN,
+)
 def delete(session_id: str, sessions: SessionsDep) -> None:
     sessions.delete(session_id)
 
 
-@router.get("/sessions/{session_id}/labels", summary="Labelled and proposed sources")
+@router.get(
+    "/sessions/{session_id}/labels",
+    summary="Labelled and proposed sources",
+    responses=_KNOWN,
+)
 def labels(
     request: Request,
     session_id: str,
@@ -183,7 +207,11 @@ def labels(
     )
 
 
-@router.post("/sessions/{session_id}/labels", summary="Give, change or withdraw labels")
+@router.post(
+    "/sessions/{session_id}/labels",
+    summary="Give, change or withdraw labels",
+    responses=_SENT,
+)
 def give_labels(
     session_id: str,
     here: DiscoveryDep,
@@ -204,13 +232,19 @@ def give_labels(
     )
 
 
-@router.get("/sessions/{session_id}/rounds", summary="Rounds, and what they came from")
+@router.get(
+    "/sessions/{session_id}/rounds",
+    summary="Rounds, and what they came from",
+    responses=_KNOWN,
+)
 def rounds(session_id: str, sessions: SessionsDep) -> RoundsOut:
     sessions.get(session_id)
     return RoundsOut(rounds=[RoundOut.of(one) for one in sessions.rounds(session_id)])
 
 
-@router.get("/sessions/{session_id}/rounds/{number}", summary="One round")
+@router.get(
+    "/sessions/{session_id}/rounds/{number}", summary="One round", responses=_KNOWN
+)
 def one_round(
     session_id: str,
     number: RoundNumber,
@@ -225,6 +259,7 @@ def one_round(
 @router.put(
     "/sessions/{session_id}/rounds/{number}",
     summary="Propose candidates that were never proposed; again, the same",
+    responses=_SENT,
 )
 def put_round(
     session_id: str,
@@ -241,7 +276,9 @@ def put_round(
 
 
 @router.get(
-    "/sessions/{session_id}/candidates", summary="All candidates, the best first"
+    "/sessions/{session_id}/candidates",
+    summary="All candidates, the best first",
+    responses=_CHANGED,
 )
 def candidates(
     session_id: str,
@@ -263,7 +300,8 @@ def candidates(
 @router.get(
     "/sessions/{session_id}/export",
     response_class=Response,
-    responses={200: {"content": {kind: {} for kind, _ in _MEDIA_TYPES.values()}}},
+    responses=_CHANGED
+    | {200: {"content": {kind: {} for kind, _ in _MEDIA_TYPES.values()}}},
     summary="Labels and candidates as CSV, VOTable or Parquet, with provenance",
 )
 def export(

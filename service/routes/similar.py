@@ -16,6 +16,7 @@ from fastapi import (
     UploadFile,
 )
 from fastapi.exceptions import RequestValidationError
+from pydantic.json_schema import SkipJsonSchema
 
 from twinjet.index.examples import Examples, known_rows
 from twinjet.index.scorers import Strategy
@@ -31,16 +32,16 @@ from twinjet.service.form_examples import (
 )
 from twinjet.service.inference import Embedded
 from twinjet.service.regions import MocFile, within_moc
-from twinjet.service.responses import PROBLEM_RESPONSES, TABLE_RESPONSES
+from twinjet.service.responses import FORM, PINNED, TABLE_RESPONSES, problems
 from twinjet.service.routes.examples import EXAMPLES_BODY
 from twinjet.service.schemas import EmbeddingOut, QueryOut, SimilarOut
 from twinjet.service.schemas_examples import ExamplesOut
 from twinjet.service.timings import note
 from twinjet.service.uploads import UploadRoute, embedded_upload, one_file
 
-router = APIRouter(
-    tags=["similar"], responses=PROBLEM_RESPONSES, route_class=UploadRoute
-)
+router = APIRouter(tags=["similar"], route_class=UploadRoute)
+
+_SEARCH = problems(*PINNED) | TABLE_RESPONSES
 
 _Scale = Annotated[
     float | None,
@@ -68,7 +69,7 @@ _Invariant = Annotated[
     "/similar/{source_id:path}",
     summary="Neighbours of a catalogued source",
     response_model=SimilarOut,
-    responses=TABLE_RESPONSES,
+    responses=_SEARCH,
 )
 def similar_to_source(
     source_id: str, asking: AskingDep, options: OptionsDep
@@ -82,7 +83,7 @@ def similar_to_source(
     "/similar",
     summary="Neighbours of the source nearest to a position",
     response_model=SimilarOut,
-    responses=TABLE_RESPONSES,
+    responses=_SEARCH,
 )
 def similar_to_position(
     asking: AskingDep,
@@ -115,7 +116,7 @@ def similar_to_position(
     summary="Neighbours of an uploaded cutout, or of examples as JSON",
     dependencies=[Depends(form_only), Depends(known_parts)],
     response_model=SimilarOut,
-    responses=TABLE_RESPONSES,
+    responses=_SEARCH | problems(*FORM, 415),
     openapi_extra={"requestBody": {"content": EXAMPLES_BODY}},
 )
 async def similar_to_upload(
@@ -124,7 +125,8 @@ async def similar_to_upload(
     options: OptionsDep,
     *,
     file: Annotated[
-        UploadFile | None, File(description="FITS (also .gz, .fz), PNG or JPEG")
+        UploadFile | SkipJsonSchema[None],
+        File(description="FITS (also .gz, .fz), PNG or JPEG"),
     ] = None,
     like: SomeExamples = [],  # noqa: B006 - which the framework copies
     unlike: SomeExamples = [],  # noqa: B006
@@ -191,6 +193,7 @@ async def similar_to_upload(
     "/embeddings",
     summary="The embedding of an uploaded cutout",
     dependencies=[Depends(one_file)],
+    responses=problems(*FORM, 415, 503),
 )
 async def embedding_of_upload(
     request: Request,

@@ -18,7 +18,7 @@ from twinjet.service.dependencies import (
 )
 from twinjet.service.paging import next_page
 from twinjet.service.resources import Served
-from twinjet.service.responses import PROBLEM_RESPONSES
+from twinjet.service.responses import problems
 from twinjet.service.schemas import (
     ColumnOut,
     GenerationOut,
@@ -30,7 +30,7 @@ from twinjet.service.schemas import (
     SourcesOut,
 )
 
-router = APIRouter(tags=["sources"], responses=PROBLEM_RESPONSES)
+router = APIRouter(tags=["sources"], responses=problems(503))
 
 # A generation never changes, but the ID may mean other pixels in the next one.
 _CACHE = {"Cache-Control": "private, max-age=300"}
@@ -122,7 +122,17 @@ def list_sources(
     "/sources/{source_id:path}/cutout.fits",
     summary="The pixels, as they were indexed",
     response_class=Response,
-    responses={200: {"content": {"application/fits": {}, "image/png": {}}}},
+    responses=problems(404)
+    | {
+        200: {
+            "content": {
+                "application/fits": {},
+                "application/gzip": {},
+                "image/png": {},
+                "image/jpeg": {},
+            }
+        }
+    },
 )
 def cutout_fits(source_id: str, held: ResourcesDep, served: ServedDep) -> Response:
     source = _source(held, served, source_id)
@@ -147,7 +157,7 @@ def cutout_fits(source_id: str, held: ResourcesDep, served: ServedDep) -> Respon
     "/sources/{source_id:path}/cutout.png",
     summary="The pixels, drawn",
     response_class=Response,
-    responses={200: {"content": {"image/png": {}}}},
+    responses=problems(404) | {200: {"content": {"image/png": {}}}},
 )
 def cutout_png(
     source_id: str,
@@ -177,7 +187,7 @@ def cutout_png(
     return Response(png, media_type="image/png", headers=_CACHE)
 
 
-@router.get("/sources/{source_id:path}", summary="One source")
+@router.get("/sources/{source_id:path}", summary="One source", responses=problems(404))
 def one_source(
     source_id: str, held: ResourcesDep, served: ServedDep, root: RootDep
 ) -> OneSourceOut:

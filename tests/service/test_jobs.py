@@ -155,6 +155,10 @@ def test_a_place_that_nobody_understands_is_refused(client: TestClient) -> None:
     answer = client.post("/jobs/reindex", json=sent, headers=ADMIN)
     assert_problem(answer, 422, "invalid-parameter")
     assert "gopher" in answer.json()["detail"]
+    sent = {"cutouts": "/" + "x" * 4000}  # a name that no file system has
+    answer = client.post("/jobs/reindex", json=sent, headers=ADMIN)
+    assert_problem(answer, 422, "invalid-parameter")
+    assert "File name too long" in answer.json()["detail"]
     assert_problem(client.get("/jobs/none", headers=ADMIN), 404, "unknown-job")
     assert_problem(client.get("/jobs/none/events", headers=ADMIN), 404, "unknown-job")
     assert_problem(client.delete("/jobs/none", headers=ADMIN), 404, "unknown-job")

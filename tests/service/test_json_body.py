@@ -24,6 +24,9 @@ NAMED: dict[str, tuple[bytes, int]] = {
     "deep": (b"[" * 3000, 100),
     "digits": (b"[" + b"1" * 5000 + b"]", 1),
     "brace": (b"{", 1),
+    "member twice": (b'{"like": [], "like": []}', 13),
+    "no number": (b'{"like": [[0, NaN]]}', 14),
+    "infinite": (b"[-Infinity]", 1),
 }
 
 
