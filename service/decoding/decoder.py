@@ -113,7 +113,7 @@ class Decoder:
                 # loop's thread, for it is killed when the thread that made it ends.
                 process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own program
                     program,
-                    stdin=theirs,
+                    stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     env=_environment(),

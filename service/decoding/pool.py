@@ -44,6 +44,7 @@ class Decoders:
         self._at_work: set[asyncio.Task[Decoded]] = set()
         # When the next one is tried, of those that could not be started.
         self._retry_at: float | None = None
+        self._told_unfiltered = False
 
     def start(self) -> None:
         """Start them, in the loop that will ask them; nobody waits for them."""
@@ -154,6 +155,9 @@ class Decoders:
     async def _keep_one(self) -> bool:
         """From its start to its end; whether it ever was given a file."""
         decoder = await Decoder.start(self._program)
+        if not (decoder.filtered or self._told_unfiltered):
+            self._told_unfiltered = True
+            _log.warning("this machine cannot filter the system calls of decoders")
         self._retry_at = None
         self._living += 1
         try:

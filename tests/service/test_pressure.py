@@ -43,15 +43,17 @@ def no_free_decoder(served: Running) -> Iterator[None]:
     """All are in other hands meanwhile."""
     decoders = inference_of(served)._decoders
 
+    loop = decoders._keepers[0].get_loop()
+
     async def taken() -> list[Decoder]:
         return [await decoders.next_free() for _ in range(decoders._count)]
 
-    ours = asyncio.run_coroutine_threadsafe(taken(), served.loop).result(60)
+    ours = asyncio.run_coroutine_threadsafe(taken(), loop).result(60)
     try:
         yield
     finally:
         for one in ours:
-            served.loop.call_soon_threadsafe(decoders._free.put_nowait, one)
+            loop.call_soon_threadsafe(decoders._free.put_nowait, one)
 
 
 @contextmanager
