@@ -127,6 +127,8 @@ def _decoded(
                 image = hdus[1 if is_compressed(block) else 0]
                 header, pixels = image.header, np.asarray(image.data).reshape(shape)
             return header, pixels, _celestial_wcs(header)
+    except MemoryError:
+        raise  # what was too little is not the file's
     except Exception as exc:
         # astropy raised ten unlike classes on hostile files (facts of 2026).
         msg = f"the image of HDU {block.number} cannot be decoded"

@@ -74,6 +74,7 @@ def create_app(config: Config | None = None) -> FastAPI:
             torch.set_num_threads(settings.threads)
         resources = await asyncio.to_thread(Resources, settings)
         app.state.resources = resources
+        resources.inference.start()
         await asyncio.to_thread(resources.refresh)
         await asyncio.to_thread(measure, resources, figures)
         watch = asyncio.create_task(
@@ -85,6 +86,7 @@ def create_app(config: Config | None = None) -> FastAPI:
             watch.cancel()
             with suppress(asyncio.CancelledError):
                 await watch
+            await resources.inference.stop()
             await asyncio.to_thread(resources.close)
             figures.close()
 

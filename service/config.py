@@ -91,7 +91,7 @@ class Config(BaseSettings):
         ),
     ] = 10.0
     decoders: Annotated[
-        int, Field(ge=1, le=256, description="Uploads that are decoded at a time")
+        int, Field(ge=1, le=256, description="Processes that decode uploads")
     ] = 2
     body_stall_s: Annotated[
         float,

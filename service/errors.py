@@ -19,9 +19,29 @@ from starlette.routing import Match, Mount
 from twinjet.index import errors as index_errors
 from twinjet.index.errors import TwinjetIndexError
 from twinjet.model import errors as model_errors
+from twinjet.model.errors import CutoutError
 from twinjet.service.content import JSON, media_type
 
 _log = logging.getLogger(__name__)
+
+
+class DecodeFailedError(CutoutError):
+    """A decoder came to grief on a file, or the file took more than it may.
+
+    Parameters
+    ----------
+    detail
+        Of the file, for who sent it.
+    cause
+        What happened to the decoder, for the log.
+    limit
+        That was passed, seconds or bytes, where it is known.
+    """
+
+    def __init__(self, detail: str, *, cause: str, limit: float | None = None) -> None:
+        super().__init__(f"the file cannot be decoded: {detail}", limit=limit)
+        self.cause = cause
+
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -44,6 +64,7 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     model_errors.ImageTooSmallError: (422, "image-too-small"),
     model_errors.UnsupportedPixelsError: (422, "unsupported-pixels"),
     model_errors.NoUsablePixelsError: (422, "no-usable-pixels"),
+    DecodeFailedError: (422, "decode-failed"),
     index_errors.UnknownSourceError: (404, "unknown-source"),
     index_errors.UnknownExamplesError: (404, "unknown-source"),
     index_errors.NotCalibratedError: (404, "not-calibrated"),

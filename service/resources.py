@@ -57,6 +57,7 @@ from twinjet.model.encoder import (
 )
 from twinjet.model.render import Stretch, render_png
 from twinjet.service.config import Config
+from twinjet.service.decoding.pool import Decoders
 from twinjet.service.inference import Inference
 
 _log = logging.getLogger(__name__)
@@ -130,7 +131,7 @@ class Resources:
         self.inference = Inference(
             _encoder(config),
             queue=config.upload_queue,
-            decoders=config.decoders,
+            decoders=Decoders(config.decoders),
             deadline_s=config.deadline_s,
         )
         self._earlier: dict[int, tuple[Served, float]] = {}

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request, Response, UploadFile
 from fastapi.routing import APIRoute
@@ -59,7 +59,10 @@ async def file_bytes(file: UploadFile, limit: int) -> bytes:
     PayloadTooLargeError
         It has more than the limit.
     """
-    return _checked(await file.read(limit + 1), limit)
+    data = await file.read(limit + 1)
+    if len(data) > limit:
+        raise PayloadTooLargeError(limit, len(data))
+    return data
 
 
 async def embedded_upload(
@@ -85,7 +88,7 @@ async def embedded_upload(
     """
     held = resources(request)
     embedding = held.inference.embed(
-        lambda: _read(file.file, held.config.max_upload_bytes),
+        lambda: file_bytes(file, held.config.max_upload_bytes),
         pixel_scale_arcsec=pixel_scale_arcsec,
         hdu=hdu,
         invariant=invariant,
@@ -114,13 +117,3 @@ async def _gone(request: Request) -> None:
     """Wait until the client goes away; the body has been read before."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _read(file: BinaryIO, limit: int) -> bytes:
-    return _checked(file.read(limit + 1), limit)
-
-
-def _checked(data: bytes, limit: int) -> bytes:
-    if len(data) > limit:
-        raise PayloadTooLargeError(limit, len(data))
-    return data

@@ -175,11 +175,11 @@ async def similar_to_upload(
         searcher.similar_to_vector, embedded.vector, options
     )
     decoded = embedded.decoded
-    centre = decoded.centre
+    ra, dec = decoded.position or (None, None)
     query = QueryOut(
         kind="upload",
-        ra=None if centre is None else float(centre.ra.deg),
-        dec=None if centre is None else float(centre.dec.deg),
+        ra=ra,
+        dec=dec,
         file_name=(file.filename or "")[:255] or None,
         field_arcsec=held.field_arcsec if decoded.has_scale else None,
         notes=embedded.notes(),

@@ -1,13 +1,13 @@
 """Odd and hostile files: each gives its pixels or the error that says what is wrong."""
 
-import re
+import os
 import time
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import pytest
 from oddities import Oddity, galaxy, oddities, plain
+from processes import Memory
 
 from twinjet.model.cutout import Cutout
 from twinjet.model.decode import read_cutout
@@ -15,14 +15,6 @@ from twinjet.model.errors import AmbiguousImageError, CutoutError
 
 _MOST_SECONDS = 10
 _MOST_BYTES = 256 * 2**20
-
-
-def _resident(which: str) -> int:
-    """Memory of this process now (``VmRSS``) or at its highest (``VmHWM``), bytes."""
-    text = Path("/proc/self/status").read_text(encoding="ascii")
-    found = re.search(rf"{which}:\s+(\d+) kB", text)
-    assert found is not None
-    return int(found[1]) * 1024
 
 
 def _read(odd: Oddity, data: bytes) -> Cutout | CutoutError:
@@ -46,13 +38,14 @@ def _fault(odd: Oddity, got: Cutout | CutoutError) -> str | None:
 
 def _faults(files: Iterable[Oddity]) -> list[str]:
     faults = []
+    memory = Memory(os.getpid())
     for odd in files:
         data = odd.make()
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        before, started = _resident("VmRSS"), time.monotonic()
+        memory.begin()
+        started = time.monotonic()
         got = _read(odd, data)
         fault = _fault(odd, got)
-        seconds, grown = time.monotonic() - started, _resident("VmHWM") - before
+        seconds, grown = time.monotonic() - started, memory.most_grown()
         if seconds > _MOST_SECONDS:
             fault = f"{seconds:.1f} s"
         if grown > _MOST_BYTES:

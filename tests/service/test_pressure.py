@@ -1,5 +1,6 @@
 """More than can be done, slower than can be waited for: refused, and never a hang."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from serving import Running, read_answer, running, upload_bytes, wait_until
 
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
+from twinjet.service.decoding.decoder import Decoder
 from twinjet.service.inference import Inference
 
 
@@ -34,6 +36,24 @@ def busy_encoder(served: Running) -> Iterator[None]:
     """The thread of the encoder has something else to do meanwhile."""
     with _busy(inference_of(served)._batcher._thread):
         yield
+
+
+@contextmanager
+def no_free_decoder(served: Running) -> Iterator[None]:
+    """All are in other hands meanwhile."""
+    decoders = inference_of(served)._decoders
+
+    loop = decoders._keepers[0].get_loop()
+
+    async def taken() -> list[Decoder]:
+        return [await decoders.next_free() for _ in range(decoders._count)]
+
+    ours = asyncio.run_coroutine_threadsafe(taken(), loop).result(60)
+    try:
+        yield
+    finally:
+        for one in ours:
+            loop.call_soon_threadsafe(decoders._free.put_nowait, one)
 
 
 @contextmanager
@@ -123,7 +143,7 @@ def test_what_is_not_begun_before_its_deadline_is_refused_and_never_computed(
             assert body["actual"] >= 0.2
             assert int(late.headers["retry-after"]) >= 1
             assert inference_of(served).waiting == 0
-        with _busy(inference_of(served)._decoders):
+        with no_free_decoder(served):
             assert_problem(post(served, cutout), 503, "overloaded")
     assert computed == []
 

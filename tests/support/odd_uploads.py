@@ -1,26 +1,43 @@
 """Odd files sent to a service, and what is wrong with its answers."""
 
+import time
 from collections.abc import Callable, Iterable
 
 import httpx2 as httpx
 from oddities import Oddity, plain
+from processes import Memory
 
 from twinjet.model.errors import NoUsablePixelsError
 from twinjet.service.errors import lookup
 
+MOST_SECONDS = 10
+MOST_BYTES = 256 * 2**20
+
 Post = Callable[..., httpx.Response]
 
 
-def faults_of(post: Post, files: Iterable[Oddity]) -> list[str]:
+def faults_of(
+    post: Post, files: Iterable[Oddity], *, memory: Memory | None = None
+) -> list[str]:
     """Each file is sent to ``POST /similar``; a line for each answer that is wrong.
 
-    The plain file is sent before and after, and must have the same neighbours.
+    The plain file is sent before and after, and must have the same neighbours. An
+    answer that takes more than ten seconds is wrong, or more memory than it may where
+    that is watched.
     """
     first = neighbours(_send(post, plain()))
     assert len(first) == 10
     faults = []
     for odd in files:
-        fault = _fault(odd, _send(post, odd.make(), odd.hdu), first)
+        data = odd.make()
+        if memory is not None:
+            memory.begin()
+        started = time.monotonic()
+        fault = _fault(odd, _send(post, data, odd.hdu), first)
+        if (seconds := time.monotonic() - started) > MOST_SECONDS:
+            fault = f"{seconds:.1f} s"
+        if memory is not None and (grown := memory.most_grown()) > MOST_BYTES:
+            fault = f"{grown / 2**20:.0f} MiB"
         if fault is not None:
             faults.append(f"{odd.name}: {fault}")
     if neighbours(_send(post, plain())) != first:
