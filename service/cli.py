@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from twinjet.index.errors import TwinjetIndexError
 from twinjet.model.errors import ModelError
+from twinjet.service.tracing import TracingError
 
 # Verb to the module of `twinjet.service.commands` that has it.
 COMMANDS = {
@@ -63,7 +64,7 @@ def main() -> None:
     """Run a command; what the machine refuses is one line and exit status 1, too."""
     try:
         cli()
-    except (TwinjetIndexError, ModelError, OSError) as exc:
+    except (TwinjetIndexError, ModelError, TracingError, OSError) as exc:
         _end(str(exc))
     except SQLAlchemyError as exc:
         # Its own words have the statement and all of its parameters.

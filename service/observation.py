@@ -16,7 +16,9 @@ _log = logging.getLogger(__name__)
 NO_ROUTE = "none"
 """Label of whatever path matches no route."""
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""Labels of methods; any other is ``other``."""
+
 _FAULT = 500
 
 
@@ -90,7 +92,7 @@ class _Exchange:
         if self._upload:
             self._metrics.end_upload()
         method = self._scope["method"]
-        method = method if method in _METHODS else "other"
+        method = method if method in METHODS else "other"
         route = template(self._scope)
         self._metrics.count(
             method=method,
