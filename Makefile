@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 RECIPE := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test torture audit lint types bench bench-quality bench-reindex bench-search build constraints clean
+.PHONY: help serve test torture audit lint types bench bench-encode bench-quality bench-reindex bench-search build constraints clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ types: $(VENV)/.developed ## mypy, strict
 bench: $(VENV)/.developed ## how long answers take; DATA=folder for real galaxies
 	$(BIN)/python benchmarks/latency.py $(if $(DATA),"$(DATA)")
 	$(BIN)/python benchmarks/by_id.py
+
+bench-encode: $(VENV)/.developed ## how fast the encoder is on torch and on OpenVINO, and how alike
+	$(BIN)/python benchmarks/encode.py "$(or $(DATA),../shared/data)" $(if $(WRITE),--write)
 
 bench-quality: $(VENV)/.developed ## how good the encoders are; an hour with TUNE=1
 	$(BIN)/python benchmarks/quality "$(or $(DATA),../shared/data)" $(if $(TUNE),--tuning-runs runs/quality --write)

@@ -67,7 +67,7 @@ class Backbone(nn.Module):
             raise ValueError(msg)
         channels = [max(8, round(c * width)) for c in _CHANNELS]
         self.dimension = channels[-1] * (2 if peaks else 1)
-        self._peaks = peaks
+        self.peaks = peaks
         self.stem = nn.Sequential(
             nn.Conv2d(1, channels[0], 3, padding=1, bias=False),
             nn.BatchNorm2d(channels[0]),
@@ -93,7 +93,7 @@ class Backbone(nn.Module):
         x = self.stem(images)  # (B, C, S/2, S/2)
         x = self.stages(x)  # (B, C, S/16, S/16)
         mean = x.mean(dim=(2, 3))  # (B, C)
-        return torch.cat([mean, x.amax(dim=(2, 3))], dim=1) if self._peaks else mean
+        return torch.cat([mean, x.amax(dim=(2, 3))], dim=1) if self.peaks else mean
 
     def folded(self) -> "Backbone":
         """A copy for inference, each batch norm folded into its convolution.

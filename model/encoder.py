@@ -1,7 +1,7 @@
 """The encoder: preprocess, backbone, centring, a linear head if any, unit norm."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 from hashlib import sha256
@@ -39,6 +39,19 @@ DEFAULT_ENCODER = "twinjet"
 SHIPPED_ENCODERS = (DEFAULT_ENCODER, "twinjet-tuned", "twinjet-small")
 """Names, the default first."""
 
+Network = Callable[[Tensor], Tensor]
+"""Features (B, F) of images (B, 1, S, S), both float32; B and S are always the same."""
+
+Engine = Callable[[Backbone, tuple[int, int, int, int]], Network]
+"""Makes a network of a backbone, batch norms folded, and the shape of every batch."""
+
+
+def torch_network(backbone: Backbone, _shape: tuple[int, int, int, int]) -> Network:
+    """The backbone as torch runs it: the reference for every other engine."""
+    # In place; the type of `to` of a module knows of no memory format.
+    backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return backbone
+
 
 class Encoder:
     """Cutouts in, unit vectors out.
@@ -57,6 +70,8 @@ class Encoder:
         the card; without one the features themselves are the embedding.
     device
         Where to run: ``"cpu"`` or ``"cuda"``.
+    engine
+        What runs the backbone; called in several threads at a time.
     """
 
     def __init__(
@@ -67,13 +82,14 @@ class Encoder:
         mean: Tensor,
         head: Tensor | None = None,
         device: str = "cpu",
+        engine: Engine = torch_network,
     ) -> None:
         self.card = card
+        self.engine = engine
         self._device = torch.device(device)
         self._backbone = backbone.eval().to(self._device)
-        self._network = backbone.folded()
-        # In place; the type of `to` of a module knows of no memory format.
-        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        side = card.preprocess.size_px
+        self._network = engine(backbone.folded(), (self._batch, 1, side, side))
         self.mean = mean.to(self._device)
         self._head = None if head is None else head.to(self._device)
 
@@ -187,6 +203,17 @@ class Encoder:
         if invariant is None:
             return self.card.views
         return SYMMETRIES if invariant else 1
+
+    def through(self, engine: Engine) -> "Encoder":
+        """The same encoder, its backbone run by another engine."""
+        return Encoder(
+            self.card,
+            self._backbone,
+            mean=self.mean,
+            head=self._head,
+            device=str(self._device),
+            engine=engine,
+        )
 
     def with_head(self, head: NDArray[np.float32]) -> "Encoder":
         """The same encoder, its centred features mapped by a matrix (F, D)."""

@@ -18,7 +18,8 @@
     │   ├── UnsupportedPixelsError
     │   └── NoUsablePixelsError
     ├── EncoderError
-    │   └── EncoderFileError     weights or card absent, damaged or foreign
+    │   ├── EncoderFileError     weights or card absent, damaged or foreign
+    │   └── EngineError          what is to run it is absent, or computes otherwise
     ├── DatasetError             a training or evaluation set that cannot be used
     └── SimulationError          a simulated sky that cannot be made as asked
 """
@@ -127,6 +128,10 @@ class EncoderError(ModelError):
 
 class EncoderFileError(EncoderError):
     """The encoder's files are absent, damaged or of another format."""
+
+
+class EngineError(EncoderError):
+    """What is to run the encoder is not installed, or does not compute the same."""
 
 
 class DatasetError(ModelError):

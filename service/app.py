@@ -10,7 +10,7 @@ import torch
 from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from twinjet.service import errors, logs
+from twinjet.service import errors, logs, tracing
 from twinjet.service.config import Config, configured
 from twinjet.service.headers import SecurityHeaders
 from twinjet.service.limits import BodyLimit, BodyPace
@@ -67,6 +67,7 @@ def create_app(config: Config | None = None) -> FastAPI:
     settings = config or _of_environment()
     logs.configure(settings.log_format)
     figures = Metrics()
+    traces = tracing.spans()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -89,6 +90,8 @@ def create_app(config: Config | None = None) -> FastAPI:
             await resources.inference.stop()
             await asyncio.to_thread(resources.close)
             figures.close()
+            if traces is not None:
+                await asyncio.to_thread(traces.close)
 
     app = FastAPI(
         title="Twinjet",
@@ -111,6 +114,8 @@ def create_app(config: Config | None = None) -> FastAPI:
     app.add_middleware(SecurityHeaders)
     app.add_middleware(ServerTiming)
     app.add_middleware(Observation, metrics=figures)
+    if traces is not None:
+        app.add_middleware(traces.around)
     app.add_middleware(RequestIds)
     # JSON before uploads, where they have a path in common.
     for module in (

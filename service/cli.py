@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from twinjet.index.errors import TwinjetIndexError
 from twinjet.model.errors import ModelError
 from twinjet.service.misconfiguration import ConfigError
+from twinjet.service.tracing import TracingError
 
 # Verb to the module of `twinjet.service.commands` that has it.
 COMMANDS = {
@@ -65,7 +66,7 @@ def main() -> None:
     """Run a command; what the machine refuses is one line and exit status 1, too."""
     try:
         cli()
-    except (TwinjetIndexError, ModelError, ConfigError, OSError) as exc:
+    except (TwinjetIndexError, ModelError, ConfigError, TracingError, OSError) as exc:
         _end(str(exc))
     except SQLAlchemyError as exc:
         # Its own words have the statement and all of its parameters.

@@ -118,6 +118,13 @@ class Config(BaseSettings):
             "the default one when absent"
         ),
     ] = None
+    engine: Annotated[
+        Literal["auto", "torch", "openvino"],
+        Field(
+            description="What runs the encoder on the processor: torch, openvino, or "
+            "auto, which is OpenVINO where it is installed; on a GPU it is torch"
+        ),
+    ] = "auto"
     threads: Annotated[
         int, Field(ge=0, le=256, description="Threads of the encoder; 0 takes all")
     ] = 0

@@ -9,7 +9,7 @@ from typing import IO, Literal
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
-from twinjet.service.request_ids import current
+from twinjet.service.request_ids import current, current_trace
 
 Format = Literal["text", "json"]
 
@@ -53,10 +53,13 @@ def formatter(log_format: Format) -> logging.Formatter:
 
 
 def identified(record: logging.LogRecord) -> bool:
-    """Filter that keeps every record, with the identity of the request it is of."""
+    """Filter that keeps every record, with the request and the trace it is of."""
     request_id = current()
     if request_id is not None:
         record.request_id = request_id
+    trace_id = current_trace()
+    if trace_id is not None:
+        record.trace_id = trace_id
     return True
 
 

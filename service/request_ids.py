@@ -13,6 +13,7 @@ HEADER = "X-Request-ID"
 _SANE = re.compile(r"[A-Za-z0-9._~+/=:@-]{1,128}", re.ASCII)
 
 _current: ContextVar[str | None] = ContextVar("request_id", default=None)
+_trace: ContextVar[str | None] = ContextVar("trace_id", default=None)
 
 
 def current() -> str | None:
@@ -21,6 +22,16 @@ def current() -> str | None:
     Tasks and threads that the framework starts for a request know it, too.
     """
     return _current.get()
+
+
+def current_trace() -> str | None:
+    """The trace that the request is part of, 32 hex digits; None where none is made."""
+    return _trace.get()
+
+
+def set_trace(trace_id: str) -> None:
+    """The request that this code runs for is part of a trace."""
+    _trace.set(trace_id)
 
 
 def identity(headers: Headers) -> str:

@@ -48,16 +48,13 @@ from twinjet.index.vectors.engine import VectorEngine, open_engine
 from twinjet.model.card import EncoderCard
 from twinjet.model.decode import read_cutout
 from twinjet.model.encoder import (
-    Encoder,
-    card_path,
-    default_encoder,
-    load_encoder,
     read_card,
     shipped_cards,
 )
 from twinjet.model.render import Stretch, render_png
 from twinjet.service.config import Config
 from twinjet.service.decoding.pool import Decoders
+from twinjet.service.encoders import encoder_of
 from twinjet.service.inference import Inference
 
 _log = logging.getLogger(__name__)
@@ -129,7 +126,7 @@ class Resources:
                 memory_bytes=config.vectors_memory_bytes,
             )
         self.inference = Inference(
-            _encoder(config),
+            encoder_of(config),
             queue=config.upload_queue,
             decoders=Decoders(config.decoders),
             deadline_s=config.deadline_s,
@@ -478,9 +475,3 @@ def _is_lasting(exc: BaseException) -> bool:
 
 def _published(generation: Generation) -> datetime:
     return generation.published_at or generation.created_at
-
-
-def _encoder(config: Config) -> Encoder:
-    if config.encoder is None:
-        return default_encoder()
-    return load_encoder(card_path(config.encoder))

@@ -352,6 +352,13 @@ class EncoderItem(BaseModel):
         bool,
         Field(description="Whether uploads go through it; another by TWINJET_ENCODER"),
     ]
+    engine: Annotated[
+        str | None,
+        Field(
+            description="What runs it here, torch or openvino (TWINJET_ENGINE); null "
+            "where it is not in force"
+        ),
+    ]
     labels: Annotated[
         list[str],
         Field(description="Labelled sets it was taught; empty when self-supervised"),
@@ -360,11 +367,12 @@ class EncoderItem(BaseModel):
     quality: Annotated[dict[str, Any], Field(description="Measured, with commands")]
 
     @classmethod
-    def of(cls, card: EncoderCard, in_force: str) -> Self:
+    def of(cls, card: EncoderCard, in_force: str, engine: str) -> Self:
         """On the wire."""
         return cls(
             **card.to_dict(),
             in_force=card.id == in_force,
+            engine=engine if card.id == in_force else None,
             labels=sorted(card.training.get("labels", ())),
         )
 

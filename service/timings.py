@@ -32,7 +32,7 @@ class ServerTiming:
             return
         started = time.perf_counter()
         parts: dict[str, float] = {}
-        scope.setdefault("state", {})["timings_ms"] = parts
+        scope.setdefault("state", {}).update(timings_ms=parts, parts=[])
 
         async def timed(message: Message) -> None:
             if message["type"] == "http.response.start" and parts:
@@ -45,7 +45,11 @@ class ServerTiming:
 
 
 def note(request: HTTPConnection, timings_ms: Mapping[str, float]) -> None:
-    """Parts of the time of this request; those of one name are added up."""
+    """Parts of the time of this request, the last of which has just ended.
+
+    Those of one name are added up; a trace has each, when it was.
+    """
+    request.state.parts.append((time.time_ns(), timings_ms))
     parts: dict[str, float] = request.state.timings_ms
     for name, spent in timings_ms.items():
         parts[name] = parts.get(name, 0.0) + spent

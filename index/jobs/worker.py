@@ -52,8 +52,8 @@ class Worker:
         Of the engine's database, from `twinjet.index.jobs.engine.system_url`.
     encoder
         Gives the encoder where a job names none.
-    device
-        Where to embed: ``"cpu"`` or ``"cuda:0"`` and so on.
+    named
+        Gives the encoder that a job names; on torch when None.
     grace_s
         What is under way may end, so long, when the worker is stopped.
     patience_s
@@ -82,7 +82,7 @@ class Worker:
         url: str,
         *,
         encoder: Callable[[], Encoder],
-        device: str = "cpu",
+        named: Callable[[str], Encoder] | None = None,
         grace_s: int = 0,
         patience_s: float | None = None,
         stalled_s: float = STALLED_S,
@@ -97,7 +97,6 @@ class Worker:
         self.store = store
         self.engine = engine
         self._url = url
-        self._device = device
         self._grace_s = grace_s
         self._poll_s = poll_s
         self.keep_generations = keep_generations
@@ -105,6 +104,7 @@ class Worker:
         self._stalled_s = stalled_s
         self._seen: dict[str, tuple[object, float]] = {}
         self._default = encoder
+        self._named = named
         self._encoder = lru_cache(maxsize=2)(self._load)
         self._presence = presence_of(store.engine, home.path / "workers")
         self._patience_s = (
@@ -166,7 +166,9 @@ class Worker:
     def _load(self, name: str | None) -> Encoder:
         if name is None:
             return self._default()
-        return load_encoder(card_path(name), device=self._device)
+        if self._named is None:
+            return load_encoder(card_path(name))
+        return self._named(name)
 
     def _watch_others(self) -> None:
         """Give the work of workers that have died to the queues again."""

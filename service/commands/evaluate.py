@@ -5,7 +5,7 @@ import json
 import click
 
 from twinjet.model.dataset import LabelledFolder
-from twinjet.model.encoder import DEFAULT_ENCODER, card_path
+from twinjet.model.encoder import DEFAULT_ENCODER, card_path, load_encoder
 from twinjet.model.evaluation.methods import (
     EncoderMethod,
     Method,
@@ -16,7 +16,7 @@ from twinjet.model.evaluation.methods import (
 )
 from twinjet.model.evaluation.report import as_markdown, judge
 from twinjet.model.evaluation.sample import Sample
-from twinjet.service.commands.options import config_of, encoder_of, errors
+from twinjet.service.commands.options import config_of, errors
 from twinjet.service.commands.training import ENCODER, SEED, pairs, typed_command
 
 
@@ -51,7 +51,8 @@ def evaluate(
     components of the pixels, Minkowski functionals, its backbone without training.
     """
     config = config_of(None, encoder=name_or_card)
-    encoder = encoder_of(config)
+    path = card_path(config.encoder or DEFAULT_ENCODER)
+    encoder = load_encoder(path)
     recipe = encoder.card.preprocess
     data = LabelledFolder.read(folder)
     sample = Sample.read(data, recipe).labelled(
@@ -75,7 +76,6 @@ def evaluate(
     report["command"] = typed_command()
     click.echo(as_markdown(report) if markdown else json.dumps(report, indent=2))
     if write:
-        path = card_path(config.encoder or DEFAULT_ENCODER)
         plain = json.loads(path.read_text(encoding="utf-8"))
         plain["quality"][report["task"]] = report
         path.write_text(json.dumps(plain, indent=2) + "\n", encoding="utf-8")

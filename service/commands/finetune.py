@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from twinjet.model.dataset import LabelledFolder
-from twinjet.model.encoder import DEFAULT_ENCODER, card_path
+from twinjet.model.encoder import DEFAULT_ENCODER, card_path, load_encoder
 from twinjet.model.errors import DatasetError
 from twinjet.model.evaluation.sample import Sample
 from twinjet.model.finetune import FineTuning, encoder_from, fine_tune
 from twinjet.model.memory import keep_freed_memory
-from twinjet.service.commands.options import config_of, encoder_of, errors
+from twinjet.service.commands.options import config_of, errors
 from twinjet.service.commands.training import (
     DEVICE,
     ENCODER,
@@ -62,7 +62,8 @@ def finetune(
     """
     keep_freed_memory()
     config = config_of(None, encoder=name_or_card)
-    encoder = encoder_of(config)
+    start = card_path(config.encoder or DEFAULT_ENCODER)
+    encoder = load_encoder(start)
     sample = Sample.read(LabelledFolder.read(data), encoder.card.preprocess)
     labels = sample.column(label)
     chosen = labels != ""
@@ -75,7 +76,6 @@ def finetune(
     if not training.any():
         msg = f"no source of {sample.name} that may train has a {label!r}"
         raise DatasetError(msg, actual=label)
-    start = card_path(config.encoder or DEFAULT_ENCODER)
     settings = FineTuning(images=images)
     out.mkdir(parents=True, exist_ok=True)
     classifier = fine_tune(

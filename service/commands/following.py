@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 import click
@@ -25,12 +26,12 @@ from twinjet.index.jobs.worker import Worker
 from twinjet.index.store import SourceStore
 from twinjet.service.commands.options import (
     bars,
-    encoder_of,
     engine_of,
     errors,
     store_of,
 )
 from twinjet.service.config import Config
+from twinjet.service.encoders import encoder_of
 from twinjet.service.workers import Workers
 
 # Problems that are shown; all of them go to the JSON.
@@ -76,7 +77,8 @@ def index_catalogue(
             config.files,
             store,
             config.jobs_url,
-            encoder=lambda: encoder_of(config),
+            encoder=partial(encoder_of, config),
+            named=partial(encoder_of, config),
             engine=engine_of(config, store),
             keep_generations=config.keep_generations,
         )

@@ -23,12 +23,6 @@ from twinjet.index.region_text import parse_region
 from twinjet.index.regions import Region
 from twinjet.index.store import SourceStore
 from twinjet.index.vectors.engine import VectorEngine, open_engine
-from twinjet.model.encoder import (
-    Encoder,
-    card_path,
-    default_encoder,
-    load_encoder,
-)
 from twinjet.service.config import Config, configured
 
 HOME = click.option(
@@ -116,13 +110,6 @@ def engine_of(config: Config, store: SourceStore) -> VectorEngine | None:
         config.milvus_uri,
         memory_bytes=config.vectors_memory_bytes,
     )
-
-
-def encoder_of(config: Config) -> Encoder:
-    """The encoder in force."""
-    if config.encoder is None:
-        return default_encoder()
-    return load_encoder(card_path(config.encoder))
 
 
 def open_current(config: Config, store: SourceStore) -> OpenGeneration:

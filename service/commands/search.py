@@ -28,7 +28,6 @@ from twinjet.service.commands.options import (
     PIXEL_SCALE,
     REGION,
     config_of,
-    encoder_of,
     errors,
     existing_store_of,
     open_current,
@@ -36,6 +35,7 @@ from twinjet.service.commands.options import (
 )
 from twinjet.service.commands.printing import FORMAT, Output, about, show
 from twinjet.service.config import Config
+from twinjet.service.encoders import encoder_of
 from twinjet.service.tables import batch_table, neighbours_table, outliers_table
 
 _K = click.option("-k", type=click.IntRange(1, MAX_K), default=10, show_default=True)

@@ -6,13 +6,13 @@ import signal
 import sys
 import threading
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import click
 import torch
 
 from twinjet.index.jobs.worker import Worker
-from twinjet.model.encoder import Encoder, card_path, load_encoder
 from twinjet.service import logs
 from twinjet.service.commands.options import (
     HOME,
@@ -22,6 +22,7 @@ from twinjet.service.commands.options import (
     store_of,
 )
 from twinjet.service.config import Config
+from twinjet.service.encoders import encoder_of
 from twinjet.service.workers import Workers
 
 _log = logging.getLogger(__name__)
@@ -78,11 +79,7 @@ def worker(processes: int, device: str, with_parent: bool, home: Path | None) ->
 def _work(config: Config, device: str, stop: threading.Event) -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
-
-    def encoder() -> Encoder:
-        card = "twinjet" if config.encoder is None else config.encoder
-        return load_encoder(card_path(card), device=device)
-
+    encoder = partial(encoder_of, config, device=device)
     with (
         closing(store_of(config)) as store,
         Worker(
@@ -90,7 +87,7 @@ def _work(config: Config, device: str, stop: threading.Event) -> None:
             store,
             config.jobs_url,
             encoder=encoder,
-            device=device,
+            named=encoder,
             grace_s=_GRACE_S,
             engine=engine_of(config, store),
             keep_generations=config.keep_generations,

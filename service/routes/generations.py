@@ -11,8 +11,11 @@ from twinjet.index.errors import UnknownEncoderError, UnknownGenerationError
 from twinjet.index.export import embeddings_parquet
 from twinjet.index.generation import Manifest
 from twinjet.index.reindex import publish_again
+from twinjet.model.card import EncoderCard
+from twinjet.model.engine import engine_of
 from twinjet.service.access import admin
 from twinjet.service.dependencies import RegionDep, ResourcesDep
+from twinjet.service.resources import Resources
 from twinjet.service.responses import ADMIN, PINNED, problems
 from twinjet.service.schemas import (
     EncoderItem,
@@ -119,9 +122,7 @@ def publish(
 
 @router.get("/encoders", summary="The encoders that this service has")
 def list_encoders(held: ResourcesDep) -> EncodersOut:
-    return EncodersOut(
-        encoders=[EncoderItem.of(card, held.encoder_id) for card in held.cards()]
-    )
+    return EncodersOut(encoders=[_item(card, held) for card in held.cards()])
 
 
 @router.get(
@@ -131,7 +132,11 @@ def one_encoder(encoder_id: str, held: ResourcesDep) -> EncoderItem:
     cards = held.cards()
     for card in cards:
         if encoder_id in {card.id, card.name}:
-            return EncoderItem.of(card, held.encoder_id)
+            return _item(card, held)
     known = ", ".join(f"{card.name} ({card.id})" for card in cards)
     message = f"no encoder {encoder_id[:100]!r}; this service has {known}"
     raise UnknownEncoderError(message, actual=encoder_id[:100])
+
+
+def _item(card: EncoderCard, held: Resources) -> EncoderItem:
+    return EncoderItem.of(card, held.encoder_id, engine_of(held.inference.encoder))

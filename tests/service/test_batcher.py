@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from skies import small_encoder
 
 from twinjet.model.encoder import Encoder, default_encoder
+from twinjet.model.engine import Choice, on_engine
 from twinjet.service.batcher import Batcher
 
 
@@ -45,13 +47,20 @@ def images_of(encoder: Encoder, count: int) -> NDArray[np.float32]:
     return np.random.default_rng(5).random((count, side, side), dtype=np.float32)
 
 
+@cache
+def small(views: int, engine: Choice) -> Encoder:
+    return on_engine(small_encoder(views=views), engine)
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
 @pytest.mark.parametrize("views", [1, 8])
 @pytest.mark.parametrize("invariant", [None, True, False])
 def test_a_vector_is_the_same_to_the_bit_alone_and_among_others(
     views: int,
     invariant: bool | None,  # noqa: FBT001
+    engine: Choice,
 ) -> None:
-    encoder = small_encoder(views=views)
+    encoder = small(views, engine)
     images = images_of(encoder, 11)
     alone = [encoder.embed_images(one[None], invariant=invariant)[0] for one in images]
     batcher = Batcher(encoder)
@@ -62,11 +71,13 @@ def test_a_vector_is_the_same_to_the_bit_alone_and_among_others(
     batcher.close()
 
 
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
 @pytest.mark.parametrize("invariant", [None, False])
 def test_the_shipped_encoder_gives_the_same_bits_at_any_place_of_a_batch(
     invariant: bool | None,  # noqa: FBT001
+    engine: Choice,
 ) -> None:
-    encoder = default_encoder()
+    encoder = on_engine(default_encoder(), engine)
     images = images_of(encoder, encoder.in_one_batch(invariant=invariant) + 1)
     first = encoder.embed_images(images[:1], invariant=invariant)[0]
     for place in range(len(images)):

@@ -127,7 +127,8 @@ def test_encoders_are_listed_with_their_cards(client: TestClient) -> None:
     first, *shipped = client.get("/encoders").json()["encoders"]
     assert (first["name"], first["in_force"]) == ("small", True)
     assert [card["name"] for card in shipped] == list(SHIPPED_ENCODERS)
-    assert not any(card["in_force"] for card in shipped)
+    assert not any(card["in_force"] or card["engine"] for card in shipped)
+    assert first["engine"] == "openvino"
     for card in (first, *shipped):
         assert client.get(f"/encoders/{card['name']}").json() == card
         assert client.get(f"/encoders/{card['id']}").json() == card
@@ -281,6 +282,7 @@ def test_every_error_of_ours_has_a_place_in_the_table() -> None:
     # What only commands meet is not answered over HTTP.
     offline = {
         *("EncoderError", "EncoderFileError", "DatasetError", "SimulationError"),
+        "EngineError",
         *("BuildInProgressError", "TooManyFailuresError", "StoreError", "CutoutError"),
         *(
             "SharedStoreError",
