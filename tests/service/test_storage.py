@@ -11,6 +11,7 @@ import pytest
 from fastapi.testclient import TestClient
 from homes import add_generation, make_home
 from problems import assert_problem
+from pydantic import SecretStr
 from skies import small_encoder
 
 from twinjet.index.errors import StoreError
@@ -35,7 +36,7 @@ def settings(tmp_path: Path) -> Config:
         home=tmp_path / "home",
         encoder=tmp_path / "small.json",
         refresh_s=3600,
-        admin_key=KEY,
+        admin_key=SecretStr(KEY),
     )
 
 
