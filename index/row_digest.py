@@ -5,6 +5,7 @@ rows that have changed places; an answer would have the wrong name, or none.
 """
 
 from hashlib import sha256
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -52,7 +53,7 @@ def digest_of_rows(engine: sa.Engine, number: int) -> str:
     return digest.hexdigest()
 
 
-def _as_it_is(column: sa.Column[object]) -> sa.ColumnElement[object]:
+def _as_it_is(column: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
     """JSON as text: to read it would take longer than all the rest."""
     is_json = isinstance(column.type, sa.JSON)
     return sa.cast(column, sa.Text) if is_json else column
