@@ -351,3 +351,13 @@ def test_other_methods_are_refused_and_those_of_the_path_are_named(
                 answer = client.request(method, path.replace("{number}", "1"))
                 assert answer.status_code == 405, (method, path)
                 assert {*answer.headers["allow"].split(", ")} == there, path
+
+
+def test_a_mistyped_parameter_is_refused_with_the_nearest(client: TestClient) -> None:
+    answer = client.get("/similar/T100%2B003?wher=redshift>1")
+    body = assert_problem(answer, 422, "invalid-parameter")
+    assert body["parameter"] == "wher"
+    assert "where is near" in body["detail"]
+    answer = client.get("/similar/T100%2B003?exclude=a&exclude=b&k=1&k=2")
+    body = assert_problem(answer, 422, "invalid-parameter")
+    assert (body["parameter"], body["limit"], body["actual"]) == ("k", 1, 2)
