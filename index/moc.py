@@ -147,7 +147,7 @@ def moc_of_fits(data: bytes) -> MocRegion:
         frame = str(header.get("COORDSYS", "C")).strip()
         held = len(data) - file.tell()
     except Exception as exc:  # astropy raises what it likes
-        msg = f"the MOC is no FITS file with a table: {exc}"
+        msg = f"the MOC is no FITS file with a table: {_printable(exc)}"
         raise RegionError(msg[:300]) from exc
     if frame != "C":
         msg = f"the MOC is of the frame COORDSYS = {frame!r}; MOCs are ICRS, 'C'"
@@ -192,8 +192,7 @@ def _checked(data: str | bytes, form: str) -> MocRegion:
             moc = MOC.from_string(data, format=form)
         ranges = np.asarray(moc.to_depth29_ranges, dtype=np.uint64).reshape(-1, 2)
     except Exception as exc:  # mocpy has no class of its own
-        first = str(exc).strip().partition("\n")[0]
-        msg = f"the MOC cannot be read as {form}: {first}"
+        msg = f"the MOC cannot be read as {form}: {_printable(exc)}"
         raise RegionError(msg[:300]) from exc
     if len(ranges) and (
         int(ranges.max()) > 12 * 4**MAX_ORDER or (ranges[:, 0] >= ranges[:, 1]).any()
@@ -201,3 +200,9 @@ def _checked(data: str | bytes, form: str) -> MocRegion:
         msg = "the MOC has cells that there are not"
         raise RegionError(msg)
     return MocRegion(ranges)
+
+
+def _printable(exc: Exception) -> str:
+    """The first line of what a library says, which may quote the file."""
+    first = str(exc).strip().partition("\n")[0]
+    return "".join(filter(str.isprintable, first))

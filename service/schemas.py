@@ -336,7 +336,21 @@ class Problem(BaseModel):
     parameter: str | None = None
     limit: float | str | None = None
     actual: float | str | None = None
-    position: int | None = None
+    position: Annotated[
+        int | None, Field(description="In the filter or the JSON, from 0")
+    ] = None
+    expected: Annotated[
+        list[str] | None, Field(description="What may stand at that position")
+    ] = None
+    nearest: Annotated[
+        list[str] | None, Field(description="Columns with names like the one given")
+    ] = None
+    columns: Annotated[
+        list[str] | None, Field(description="Columns that there are")
+    ] = None
+    candidates: Annotated[
+        list[str] | None, Field(description="HDUs that could be meant")
+    ] = None
 
 
 class EncoderItem(BaseModel):

@@ -32,6 +32,14 @@ def main() -> None:
         (corpus / hashlib.sha256(seed).hexdigest()).write_bytes(seed)
         target.attack(seed)  # what is imported and cached at first is no cost of one
     held_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+    def attack(data: bytes) -> None:
+        try:
+            target.attack(data)
+        except BaseException:  # atheris ends the process, and keeps nothing of it
+            (crashes / hashlib.sha256(data).hexdigest()).write_bytes(data)
+            raise
+
     options = [
         *(f"-max_total_time={seconds}", f"-timeout={_MOST_S}"),
         # Of libFuzzer's own, besides the program and what one input may take.
@@ -39,7 +47,7 @@ def main() -> None:
         *(f"-artifact_prefix={crashes}/", "-max_len=65536", "-print_final_stats=1"),
         "-close_fd_mask=0",
     ]
-    atheris.Setup([sys.argv[0], *options, str(corpus)], target.attack)
+    atheris.Setup([sys.argv[0], *options, str(corpus)], attack)
     atheris.Fuzz()
 
 

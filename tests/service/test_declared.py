@@ -43,7 +43,7 @@ MARK = {"source_id": NAME, "label": "dislike", "version": 1}
 VALID: dict[str, Asked] = {
     "POST /similar/batch": {"json": {"ids": [NAME]}},
     "GET /similar/{source_id}": {},
-    "GET /similar": {"params": {"ra": 100.0, "dec": 0.0, "radius_arcsec": 3600}},
+    "GET /similar": {"params": {"ra": 351.5, "dec": -19.1, "radius_arcsec": 3600}},
     "POST /similar": {"json": {"like": [NAME]}},
     "POST /embeddings": {},
     "POST /probe": _file(LABELS.encode()),
@@ -162,9 +162,9 @@ class Service:
 @pytest.fixture
 def service(sky: Path, config: Config, tmp_path: Path) -> Iterator[Service]:
     assert config.encoder is not None
-    write_sky(tmp_path / "sky", 40)
-    for _ in range(2):
-        index_sky(tmp_path / "sky", tmp_path / "home", load_encoder(config.encoder))
+    for name, sources in (("earlier", 41), ("sky", 40)):
+        write_sky(tmp_path / name, sources)
+        index_sky(tmp_path / name, tmp_path / "home", load_encoder(config.encoder))
     changed = {
         "home": tmp_path / "home",
         "admin_key": SecretStr(KEY),
@@ -254,7 +254,8 @@ def test_each_declared_refusal_can_be_had(service: Service, config: Config) -> N
             answer = PROVOKED[status](service, name)
             kind = answer.headers.get("content-type")
             if (answer.status_code, kind) != (status, "application/problem+json"):
-                faults.append(f"{name} {status}: {answer.status_code} {answer.text}")
+                told = f"{answer.status_code} {answer.text[:300]}"
+                faults.append(f"{name} {status}: {told}")
     assert not faults, "\n".join(faults)
 
 
@@ -350,3 +351,13 @@ def test_other_methods_are_refused_and_those_of_the_path_are_named(
                 answer = client.request(method, path.replace("{number}", "1"))
                 assert answer.status_code == 405, (method, path)
                 assert {*answer.headers["allow"].split(", ")} == there, path
+
+
+def test_a_mistyped_parameter_is_refused_with_the_nearest(client: TestClient) -> None:
+    answer = client.get("/similar/T100%2B003?wher=redshift>1")
+    body = assert_problem(answer, 422, "invalid-parameter")
+    assert body["parameter"] == "wher"
+    assert "where is near" in body["detail"]
+    answer = client.get("/similar/T100%2B003?exclude=a&exclude=b&k=1&k=2")
+    body = assert_problem(answer, 422, "invalid-parameter")
+    assert (body["parameter"], body["limit"], body["actual"]) == ("k", 1, 2)

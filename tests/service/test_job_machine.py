@@ -145,7 +145,7 @@ class Jobs(RuleBasedStateMachine):
 
 
 def run(service: Service, *, examples: int, steps: int) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call] # of hypothesis
+    run_state_machine_as_test(
         type("JobsOfService", (Jobs,), {"service": service}),
         settings=settings(
             max_examples=examples,

@@ -100,7 +100,7 @@ def test_strange_questions_make_no_series(client: TestClient) -> None:
     assert set(after) == set(before)
     assert moved(before, after, REQUESTS) == {
         request_series("GET", "none", 404): 20,
-        request_series("GET", "/similar/{source_id}", 404): 10,
+        request_series("GET", "/similar/{source_id}", 422): 10,
         request_series("GET", "/sources/{source_id}", 404): 10,
         request_series("GET", "/sources/{source_id}/cutout.png", 404): 10,
         request_series("GET", "/static/{path}", 404): 10,

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import schemathesis
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 from schemathesis.checks import CheckContext
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import events, from_schema
+from schemathesis.engine.recorder import CheckFailureInfo
 from schemathesis.python import asgi
 from skies import index_sky, write_sky
 
@@ -48,7 +50,7 @@ OPERATIONS = [
 
 @schemathesis.check
 def allowed_is_not_refused_by_the_schema(
-    ctx: CheckContext, response: schemathesis.Response, case: schemathesis.Case
+    ctx: CheckContext, response: schemathesis.Response, case: schemathesis.Case[Any]
 ) -> None:
     """What the description allows passes the validation of the framework."""
     del ctx
@@ -112,7 +114,7 @@ def faults_of(app: FastAPI, *, examples: int, steps: int) -> str:
     return "\n\n".join(f"{' '.join(key)}: {told}" for key, told in faults.items())
 
 
-def _failures(event: events.ScenarioFinished) -> Iterator[tuple[str, object]]:
+def _failures(event: events.ScenarioFinished) -> Iterator[tuple[str, CheckFailureInfo]]:
     for checks in event.recorder.checks.values():
         for check in checks:
             if check.failure_info is not None:

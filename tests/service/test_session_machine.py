@@ -149,7 +149,7 @@ class Session(RuleBasedStateMachine):
 
 
 def run(service: Service, *, examples: int, steps: int) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call] # of hypothesis
+    run_state_machine_as_test(
         type("SessionOfService", (Session,), {"service": service}),
         settings=settings(
             max_examples=examples,
