@@ -75,17 +75,20 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", default="../shared/data/mirabest")
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--home", type=Path, help="made here, or used if it is there")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     files = sorted(Path(args.folder).rglob("*.fits*"))[: args.requests]
     assert files, f"no FITS below {args.folder}"
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:
-        index = [TWINJET, "index", args.folder, "--home", scratch]
-        subprocess.run(index, check=True, capture_output=True)
+        home = args.home or Path(scratch)
+        if not (home / "generations").is_dir():
+            index = [TWINJET, "index", args.folder, "--home", str(home)]
+            subprocess.run(index, check=True, capture_output=True)
         embed_rate = embedded_per_s(files)
         bare_ms = bare(files)
-        with serving(Path(scratch)) as (port, server):
+        with serving(home) as (port, server):
             bodies = [body_of(path.read_bytes()) for path in files]
             alone = ask(port, server, bodies, requests=args.requests // 2, clients=1)
             many = ask(

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -11,17 +12,22 @@ from processes import Memory
 
 from twinjet.model.cutout import Cutout
 from twinjet.model.decode import read_cutout
-from twinjet.model.errors import AmbiguousImageError, CutoutError
+from twinjet.model.errors import AmbiguousImageError, CutoutError, NoUsablePixelsError
+from twinjet.model.preprocess import Preprocess
 
 _MOST_SECONDS = 10
 _MOST_BYTES = 256 * 2**20
 
 
 def _read(odd: Oddity, data: bytes) -> Cutout | CutoutError:
+    """Read and prepared, as for an upload."""
     try:
-        return read_cutout(data, hdu=odd.hdu)
+        cutout = read_cutout(data, hdu=odd.hdu)
     except CutoutError as exc:
         return exc
+    with suppress(NoUsablePixelsError):  # of a faint one
+        Preprocess(upright=True)(cutout)
+    return cutout
 
 
 def _fault(odd: Oddity, got: Cutout | CutoutError) -> str | None:

@@ -234,3 +234,20 @@ def test_a_recipe_survives_its_card_and_refuses_another_version() -> None:
     assert Preprocess.from_dict(RECIPE.to_dict()) == RECIPE
     with pytest.raises(EncoderFileError):
         Preprocess.from_dict(dataclasses.asdict(RECIPE) | {"colour": 1})
+
+
+def test_the_sky_of_a_large_image_is_known_from_a_part_of_it() -> None:
+    pixels = np.random.default_rng(3).normal(5, 2, (2100, 2100)).astype(np.float32)
+    assert sky_and_noise(pixels) == sky_and_noise(pixels[::2, ::2])
+    assert sky_and_noise(pixels) == pytest.approx((5, 2), rel=2e-3)
+
+
+def test_an_image_is_the_same_with_more_sky_around_it_than_is_seen() -> None:
+    pixels = double_source(np.random.default_rng(4), size=200)
+    around = np.pad(pixels, 400, constant_values=np.nan)
+    scale = (1.8, 1.8)
+    small, large = (
+        Preprocess()(Cutout(some, pixel_scale_arcsec=scale)).image
+        for some in (pixels, around)
+    )
+    np.testing.assert_array_equal(small, large)
