@@ -22,8 +22,8 @@ help: ## show this
 serve: $(VENV)/.installed ## make or find data, build an index, serve http://127.0.0.1:8000
 	@exec $(BIN)/twinjet up --home "$(HOME_DIR)" --port $(PORT) $(if $(DATA),--data "$(DATA)")
 
-test: $(VENV)/.developed ## run every test
-	$(BIN)/pytest
+test: $(VENV)/.developed ## run every test, on all cores
+	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
 
 torture: $(VENV)/.developed ## the long form of the tests, and the fuzzers; hours
 	$(BIN)/pytest -m torture
