@@ -44,6 +44,8 @@
     │   ├── JobCancelledError       a step of a job that nobody wants any more
     │   ├── IdempotencyError        a key was used for another request
     │   └── JobFailedError          what a job ended with
+    ├── ApiKeyError                 a key that cannot be made
+    │   └── UnknownApiKeyError      no key of this prefix
     ├── ScratchError                the folder of temporary files cannot be used
     └── StoreError                  the metadata store cannot be used
         └── HomeMismatchError       it belongs to the files of another home
@@ -372,6 +374,14 @@ class IdempotencyError(JobError):
 
 class JobFailedError(JobError):
     """What a job ended with."""
+
+
+class ApiKeyError(TwinjetIndexError):
+    """A key that cannot be made as it is asked for."""
+
+
+class UnknownApiKeyError(ApiKeyError):
+    """No key has this prefix."""
 
 
 class ScratchError(TwinjetIndexError):

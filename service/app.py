@@ -3,15 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.metadata import version
 
 import torch
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
+from twinjet.index.api_keys import ApiKeys
 from twinjet.service import errors, logs
+from twinjet.service.access import Access
 from twinjet.service.config import Config
 from twinjet.service.headers import SecurityHeaders
+from twinjet.service.keyring import Keyring
 from twinjet.service.limits import BodyLimit, BodyPace
 from twinjet.service.metrics import Metrics
 from twinjet.service.observation import Observation, Unforeseen
@@ -34,6 +38,7 @@ from twinjet.service.routes import (
     similar,
     sources,
 )
+from twinjet.service.scopes import Level, description
 from twinjet.service.timings import ServerTiming
 
 _DESCRIPTION = """
@@ -56,6 +61,7 @@ def create_app(config: Config | None = None) -> FastAPI:
     settings = config or Config()
     logs.configure(settings.log_format)
     figures = Metrics()
+    anonymous = _open_to_all(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -63,6 +69,8 @@ def create_app(config: Config | None = None) -> FastAPI:
             torch.set_num_threads(settings.threads)
         resources = await asyncio.to_thread(Resources, settings)
         app.state.resources = resources
+        keyring = Keyring(ApiKeys(resources.store.engine), settings.admin_key)
+        app.state.keyring = keyring
         await asyncio.to_thread(resources.refresh)
         await asyncio.to_thread(measure, resources, figures)
         watch = asyncio.create_task(
@@ -74,6 +82,7 @@ def create_app(config: Config | None = None) -> FastAPI:
             watch.cancel()
             with suppress(asyncio.CancelledError):
                 await watch
+            await keyring.close()
             await asyncio.to_thread(resources.close)
             figures.close()
 
@@ -94,6 +103,7 @@ def create_app(config: Config | None = None) -> FastAPI:
         stall_s=settings.body_stall_s,
         bytes_per_s=settings.body_bytes_per_s,
     )
+    app.add_middleware(Access, anonymous=anonymous)
     app.add_middleware(Unforeseen)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(ServerTiming)
@@ -106,4 +116,13 @@ def create_app(config: Config | None = None) -> FastAPI:
     ):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+    described = partial(description, app, anonymous)
+    app.openapi = described  # type: ignore[method-assign] - as FastAPI's manual has it
     return app
+
+
+def _open_to_all(settings: Config) -> Level:
+    """What needs no key."""
+    if settings.anonymous == "none":
+        return "public"
+    return settings.anonymous or "read"

@@ -20,6 +20,7 @@ COMMANDS = {
     "index": "index",
     "worker": "worker",
     "jobs": "jobs",
+    "keys": "keys",
     "ingest": "ingest",
     "sources": "sources",
     "search": "search",

@@ -137,7 +137,15 @@ class Config(BaseSettings):
         SecretStr | None,
         Field(
             min_length=16,
-            description="Bearer token of the job routes, which are refused without",
+            description="A key of scope admin that is in no store; bytes of UTF-8",
+        ),
+    ] = None
+    anonymous: Annotated[
+        Literal["none", "read", "ingest"] | None,
+        Field(
+            description="What needs no key: nothing, reading, or writing sessions and "
+            "lists, too; when absent reading, and `serve` on a loopback address lets "
+            "write, too"
         ),
     ] = None
     log_format: Annotated[

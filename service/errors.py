@@ -59,6 +59,8 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     index_errors.NoCandidatesError: (409, "no-candidates"),
     index_errors.KnownListError: (422, "unusable-list"),
     index_errors.CutoutLocationError: (422, "invalid-parameter"),
+    index_errors.UnknownApiKeyError: (404, "unknown-key"),
+    index_errors.ApiKeyError: (422, "invalid-parameter"),
     index_errors.UnknownJobError: (404, "unknown-job"),
     index_errors.JobConflictError: (409, "job-under-way"),
     index_errors.IdempotencyError: (422, "idempotency-key-reused"),
@@ -79,6 +81,7 @@ _BY_STATUS = {
     413: "payload-too-large",
     415: "unsupported-media-type",
     499: "client-closed-request",
+    503: "store-unavailable",
 }
 
 
@@ -246,6 +249,12 @@ def lookup(error: type[Exception]) -> tuple[int, str] | None:
         if ancestor in PROBLEMS:
             return PROBLEMS[ancestor]
     return None
+
+
+async def refusal(request: Request, exc: HTTPException) -> JSONResponse:
+    """Of a middleware, which the framework's handlers are inside of."""
+    answer = _request_error if isinstance(exc, RequestError) else _http_error
+    return await answer(request, exc)
 
 
 async def unforeseen(request: Request, exc: Exception) -> JSONResponse:

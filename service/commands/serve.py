@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import quote
 
@@ -110,6 +111,8 @@ def _simulated_sky(config: Config) -> Path:
 
 
 def _server(config: Config) -> uvicorn.Server:
+    if config.anonymous is None and _is_loopback(config.host):
+        config = config.model_copy(update={"anonymous": "ingest"})
     return uvicorn.Server(
         uvicorn.Config(
             create_app(config),
@@ -122,6 +125,14 @@ def _server(config: Config) -> uvicorn.Server:
             log_config=LOGGING_CONFIG if config.log_format == "text" else None,
         )
     )
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether nobody but this machine comes to an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _greet(server: uvicorn.Server, started: float) -> None:

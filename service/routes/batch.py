@@ -13,9 +13,10 @@ from twinjet.service.dependencies import OptionsDep, ResourcesDep
 from twinjet.service.regions import MocFile, within, within_moc
 from twinjet.service.responses import PROBLEM_RESPONSES, TABLE_RESPONSES
 from twinjet.service.schemas_batch import BatchIn, BatchOut
+from twinjet.service.scopes import READ
 from twinjet.service.uploads import file_bytes, one_file
 
-router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES)
+router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES, dependencies=[READ])
 _json = APIRouter(route_class=JsonRoute)
 
 _BODY = {JSON: {"schema": BatchIn.model_json_schema()}}

@@ -9,9 +9,15 @@ from twinjet.service.regions import within
 from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.schemas import QueryOut, SimilarOut
 from twinjet.service.schemas_examples import ExamplesIn, ExamplesOut
+from twinjet.service.scopes import READ
 
 # The same path takes uploads and is described there, once for both.
-router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES, route_class=JsonRoute)
+router = APIRouter(
+    tags=["similar"],
+    responses=PROBLEM_RESPONSES,
+    dependencies=[READ],
+    route_class=JsonRoute,
+)
 
 EXAMPLES_BODY = {JSON: {"schema": ExamplesIn.model_json_schema()}}
 

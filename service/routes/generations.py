@@ -11,7 +11,6 @@ from twinjet.index.errors import UnknownEncoderError, UnknownGenerationError
 from twinjet.index.export import embeddings_parquet
 from twinjet.index.generation import Manifest
 from twinjet.index.reindex import publish_again
-from twinjet.service.access import admin
 from twinjet.service.dependencies import RegionDep, ResourcesDep, region_only
 from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.schemas import (
@@ -21,8 +20,11 @@ from twinjet.service.schemas import (
     GenerationReport,
     GenerationsOut,
 )
+from twinjet.service.scopes import ADMIN, READ
 
-router = APIRouter(tags=["provenance"], responses=PROBLEM_RESPONSES)
+router = APIRouter(
+    tags=["provenance"], responses=PROBLEM_RESPONSES, dependencies=[READ]
+)
 
 PARQUET = "application/vnd.apache.parquet"
 
@@ -97,7 +99,7 @@ def embeddings(
 
 @router.post(
     "/generations/{number}/publish",
-    dependencies=[Depends(admin)],
+    dependencies=[ADMIN],
     summary="Serve an earlier build again, if its files are whole",
 )
 def publish(

@@ -1,4 +1,4 @@
-"""Jobs: begun, looked at, followed, cancelled; by who holds the admin key."""
+"""Jobs: begun, looked at, followed, cancelled; by who holds a key of scope admin."""
 
 from collections.abc import AsyncIterable
 from typing import Annotated
@@ -10,16 +10,16 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from twinjet.index.cutouts.open import open_provider
 from twinjet.index.jobs.jobs import Job
-from twinjet.service.access import admin
 from twinjet.service.dependencies import ResourcesDep, RootDep
 from twinjet.service.json_body import JsonBodyRoute
 from twinjet.service.responses import PROBLEM_RESPONSES
 from twinjet.service.schemas_jobs import JobOut, JobsOut, ReindexIn
+from twinjet.service.scopes import ADMIN
 
 router = APIRouter(
     tags=["jobs"],
     responses=PROBLEM_RESPONSES,
-    dependencies=[Depends(admin)],
+    dependencies=[ADMIN],
     route_class=JsonBodyRoute,
 )
 

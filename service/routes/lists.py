@@ -9,9 +9,14 @@ from twinjet.index.discovery.known import MAX_RADIUS_ARCSEC, ListStore, read_ent
 from twinjet.service.dependencies import ResourcesDep
 from twinjet.service.responses import CONFLICT_RESPONSE, PROBLEM_RESPONSES
 from twinjet.service.schemas_sessions import KnownListOut, KnownListsOut
+from twinjet.service.scopes import INGEST, READ
 from twinjet.service.uploads import file_bytes, one_file
 
-router = APIRouter(tags=["discovery"], responses=PROBLEM_RESPONSES | CONFLICT_RESPONSE)
+router = APIRouter(
+    tags=["discovery"],
+    responses=PROBLEM_RESPONSES | CONFLICT_RESPONSE,
+    dependencies=[READ],
+)
 
 
 @router.get("/lists", summary="Lists of known sources")
@@ -28,7 +33,7 @@ def one_list(name: str, held: ResourcesDep) -> KnownListOut:
 @router.put(
     "/lists/{name}",
     summary="Keep a list, instead of what has its name",
-    dependencies=[Depends(one_file)],
+    dependencies=[INGEST, Depends(one_file)],
 )
 async def put_list(
     name: str,
@@ -56,7 +61,12 @@ async def put_list(
     return await asyncio.to_thread(_put, held, name, file.filename, data, radius)
 
 
-@router.delete("/lists/{name}", status_code=204, summary="Forget a list")
+@router.delete(
+    "/lists/{name}",
+    status_code=204,
+    summary="Forget a list",
+    dependencies=[INGEST],
+)
 def delete_list(name: str, held: ResourcesDep) -> None:
     ListStore(held.store.engine).delete(name)
 

@@ -16,8 +16,9 @@ from twinjet.service.dependencies import (
 )
 from twinjet.service.responses import PROBLEM_RESPONSES, TABLE_RESPONSES
 from twinjet.service.schemas_outliers import OutliersOut
+from twinjet.service.scopes import READ
 
-router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES)
+router = APIRouter(tags=["similar"], responses=PROBLEM_RESPONSES, dependencies=[READ])
 
 
 @router.get(

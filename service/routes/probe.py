@@ -21,9 +21,10 @@ from twinjet.service.schemas import (
     ProbeOut,
     SourceOut,
 )
+from twinjet.service.scopes import READ
 from twinjet.service.uploads import file_bytes, one_file
 
-router = APIRouter(tags=["probe"], responses=PROBLEM_RESPONSES)
+router = APIRouter(tags=["probe"], responses=PROBLEM_RESPONSES, dependencies=[READ])
 
 
 @router.post(

@@ -45,10 +45,12 @@ from twinjet.service.schemas_sessions import (
     SessionReport,
     SessionsOut,
 )
+from twinjet.service.scopes import INGEST, READ
 
 router = APIRouter(
     tags=["discovery"],
     responses=PROBLEM_RESPONSES | CONFLICT_RESPONSE,
+    dependencies=[READ],
     route_class=JsonBodyRoute,
 )
 
@@ -83,7 +85,12 @@ WhereQuery = Annotated[
 ]
 
 
-@router.post("/sessions", status_code=201, summary="Begin a session with examples")
+@router.post(
+    "/sessions",
+    status_code=201,
+    summary="Begin a session with examples",
+    dependencies=[INGEST],
+)
 def create(
     here: DiscoveryDep, root: RootDep, response: Response, body: SessionIn
 ) -> SessionOut:
@@ -132,7 +139,11 @@ def one_session(
     )
 
 
-@router.patch("/sessions/{session_id}", summary="Change name, notes or lists")
+@router.patch(
+    "/sessions/{session_id}",
+    summary="Change name, notes or lists",
+    dependencies=[INGEST],
+)
 def change(
     session_id: str, sessions: SessionsDep, root: RootDep, body: SessionChange
 ) -> SessionOut:
@@ -147,7 +158,12 @@ def change(
     return SessionOut.of(changed, root)
 
 
-@router.delete("/sessions/{session_id}", status_code=204, summary="Forget a session")
+@router.delete(
+    "/sessions/{session_id}",
+    status_code=204,
+    summary="Forget a session",
+    dependencies=[INGEST],
+)
 def delete(session_id: str, sessions: SessionsDep) -> None:
     sessions.delete(session_id)
 
@@ -183,7 +199,11 @@ def labels(
     )
 
 
-@router.post("/sessions/{session_id}/labels", summary="Give, change or withdraw labels")
+@router.post(
+    "/sessions/{session_id}/labels",
+    summary="Give, change or withdraw labels",
+    dependencies=[INGEST],
+)
 def give_labels(
     session_id: str,
     here: DiscoveryDep,
@@ -225,6 +245,7 @@ def one_round(
 @router.put(
     "/sessions/{session_id}/rounds/{number}",
     summary="Propose candidates that were never proposed; again, the same",
+    dependencies=[INGEST],
 )
 def put_round(
     session_id: str,

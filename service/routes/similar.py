@@ -35,11 +35,15 @@ from twinjet.service.responses import PROBLEM_RESPONSES, TABLE_RESPONSES
 from twinjet.service.routes.examples import EXAMPLES_BODY
 from twinjet.service.schemas import EmbeddingOut, QueryOut, SimilarOut
 from twinjet.service.schemas_examples import ExamplesOut
+from twinjet.service.scopes import READ
 from twinjet.service.timings import note
 from twinjet.service.uploads import UploadRoute, embedded_upload, one_file
 
 router = APIRouter(
-    tags=["similar"], responses=PROBLEM_RESPONSES, route_class=UploadRoute
+    tags=["similar"],
+    responses=PROBLEM_RESPONSES,
+    dependencies=[READ],
+    route_class=UploadRoute,
 )
 
 _Scale = Annotated[
