@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from twinjet.service.errors import refusal
 from twinjet.service.keyring import Caller, Keyring, insufficient, refused
+from twinjet.service.rate_limits import RateLimits
 from twinjet.service.scopes import Level, Routes, covers, level_of
 
 _log = logging.getLogger(__name__)
@@ -60,7 +61,14 @@ class Access:
             raise HTTPException(403, "this route is open to nobody: it has no scope")
         if wanted == "public":
             return
-        caller = await self._caller(scope)
+        limits: RateLimits = scope["app"].state.rate_limits
+        try:
+            caller = await self._caller(scope)
+        except HTTPException:
+            # Nobody may try keys faster than ask without one.
+            await limits.check(scope, Caller(self._anonymous))
+            raise
+        await limits.check(scope, caller)
         if not covers(caller.level, wanted):
             if caller.key is None:
                 message = f"this needs a key of scope {wanted}"

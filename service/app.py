@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from twinjet.index.api_keys import ApiKeys
+from twinjet.index.rates import Rates
 from twinjet.service import errors, logs
 from twinjet.service.access import Access
 from twinjet.service.config import Config
@@ -19,6 +20,7 @@ from twinjet.service.keyring import Keyring
 from twinjet.service.limits import BodyLimit, BodyPace
 from twinjet.service.metrics import Metrics
 from twinjet.service.observation import Observation, Unforeseen
+from twinjet.service.rate_limits import RateLimits
 from twinjet.service.readiness import measure
 from twinjet.service.request_ids import RequestIds
 from twinjet.service.resources import Resources
@@ -71,6 +73,12 @@ def create_app(config: Config | None = None) -> FastAPI:
         app.state.resources = resources
         keyring = Keyring(ApiKeys(resources.store.engine), settings.admin_key)
         app.state.keyring = keyring
+        limits = RateLimits(
+            lambda: Rates(settings.metadata_url, settings.files),
+            requests_per_minute=settings.requests_per_minute,
+            uploads_per_minute=settings.uploads_per_minute,
+        )
+        app.state.rate_limits = limits
         await asyncio.to_thread(resources.refresh)
         await asyncio.to_thread(measure, resources, figures)
         watch = asyncio.create_task(
@@ -83,6 +91,7 @@ def create_app(config: Config | None = None) -> FastAPI:
             with suppress(asyncio.CancelledError):
                 await watch
             await keyring.close()
+            await asyncio.to_thread(limits.close)
             await asyncio.to_thread(resources.close)
             figures.close()
 

@@ -148,6 +148,19 @@ class Config(BaseSettings):
             "write, too"
         ),
     ] = None
+    requests_per_minute: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="Requests of one key, or without a key of one address (IPv6: "
+            "/64); 0 for no limit",
+        ),
+    ] = 0
+    uploads_per_minute: Annotated[
+        int,
+        Field(ge=0, le=1_000_000, description="Of these, forms with files; 0 the same"),
+    ] = 0
     log_format: Annotated[
         Literal["text", "json"],
         Field(

@@ -161,6 +161,23 @@ class OverloadedError(RequestError):
         )
 
 
+class TooManyRequestsError(RequestError):
+    """A caller asks for more in a minute than it may."""
+
+    def __init__(
+        self, what: str, limit: int, actual: int, retry_after_s: float
+    ) -> None:
+        wait_s = max(1, math.ceil(retry_after_s))
+        super().__init__(
+            429,
+            "too-many-requests",
+            f"there may be {limit} {what} a minute; go on in {wait_s} s",
+            limit=limit,
+            actual=actual,
+            headers={"Retry-After": str(wait_s)},
+        )
+
+
 class ClientGoneError(HTTPException):
     """The client went away before it had its answer; nobody reads this one."""
 

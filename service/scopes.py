@@ -29,6 +29,7 @@ _SCHEME = "key"
 _REFUSALS = {
     401: "No key, or one that opens nothing",
     403: "The key's scope does not suffice",
+    429: "More requests or uploads in a minute than are allowed",
 }
 
 
