@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Iterable
 
-from fastapi import HTTPException, Request
+from fastapi import Request
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from twinjet.service.errors import refusal

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from fastapi import HTTPException
 from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
 
 from twinjet.index.api_keys import MAX_BYTES, USED_EVERY, ApiKey, ApiKeys
 from twinjet.service.scopes import Level

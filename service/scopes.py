@@ -125,7 +125,7 @@ def description(app: FastAPI, anonymous: Level) -> dict[str, Any]:
 
 
 def _declare(operation: dict[str, Any], level: Level, anonymous: Level) -> None:
-    free = [{}] if covers(anonymous, level) else []
+    free: list[dict[str, list[str]]] = [{}] if covers(anonymous, level) else []
     operation["security"] = [*free, {_SCHEME: [level]}]
     problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
     for status, said in _REFUSALS.items():

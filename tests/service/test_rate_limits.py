@@ -77,7 +77,10 @@ def test_several_processes_count_together(fresh: Config) -> None:
 def test_machines_count_together_in_postgresql(
     postgres_url: str, fresh: Config, tmp_path: Path
 ) -> None:
-    settings = {"database_url": postgres_url, "requests_per_minute": 4}
+    settings: dict[str, Any] = {
+        "database_url": postgres_url,
+        "requests_per_minute": 4,
+    }
     shared = {"shared_store": (tmp_path / "shared").as_uri()}
     with ExitStack() as stack:
         one, other = (
@@ -174,7 +177,11 @@ def test_a_database_that_is_gone_lets_reading_go_on(
     postgres: Postgres, fresh: Config, tmp_path: Path
 ) -> None:
     with empty_database(postgres.url) as url:
-        settings = {"home": tmp_path, "database_url": url, "requests_per_minute": 2}
+        settings: dict[str, Any] = {
+            "home": tmp_path,
+            "database_url": url,
+            "requests_per_minute": 2,
+        }
         with service(fresh, **settings) as client:
             assert statuses(client, 3) == [200, 200, 429]
             postgres.stop()
