@@ -9,6 +9,8 @@ from importlib.metadata import version
 import torch
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware.cors import CORSMiddleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from twinjet.index.api_keys import ApiKeys
 from twinjet.index.rates import Rates
@@ -42,6 +44,15 @@ from twinjet.service.routes import (
 )
 from twinjet.service.scopes import Level, description
 from twinjet.service.timings import ServerTiming
+
+# Between a page of another origin and this service.
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_SENT_HEADERS = ("Authorization", "Idempotency-Key", "X-Request-ID")
+_TOLD_HEADERS = (
+    *("Twinjet-Generation", "Twinjet-Encoder", "Twinjet-Catalogue", "Twinjet-Exact"),
+    *("Server-Timing", "X-Request-ID", "Retry-After", "Link", "Location"),
+    *("Content-Disposition", "WWW-Authenticate"),
+)
 
 _DESCRIPTION = """
 Show it one radio galaxy, it finds the twins.
@@ -102,6 +113,8 @@ def create_app(config: Config | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # It would lead to whatever host the request named.
+        redirect_slashes=False,
     )
     app.state.metrics = figures
     errors.install(app)
@@ -114,9 +127,20 @@ def create_app(config: Config | None = None) -> FastAPI:
     )
     app.add_middleware(Access, anonymous=anonymous)
     app.add_middleware(Unforeseen)
-    app.add_middleware(SecurityHeaders)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=_METHODS,
+            allow_headers=_SENT_HEADERS,
+            expose_headers=_TOLD_HEADERS,
+        )
+    app.add_middleware(SecurityHeaders, hsts_s=settings.hsts_s)
     app.add_middleware(ServerTiming)
     app.add_middleware(Observation, metrics=figures)
+    if settings.trusted_proxies:
+        proxies = list(settings.trusted_proxies)
+        app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=proxies)
     app.add_middleware(RequestIds)
     # JSON before uploads, where they have a path in common.
     for module in (
@@ -126,7 +150,7 @@ def create_app(config: Config | None = None) -> FastAPI:
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
     described = partial(description, app, anonymous)
-    app.openapi = described  # type: ignore[method-assign] - as FastAPI's manual has it
+    app.openapi = described  # type: ignore[method-assign]  # as its manual has it
     return app
 
 

@@ -8,10 +8,14 @@ from importlib import import_module
 from importlib.metadata import version
 
 import click
+from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from twinjet.index.errors import TwinjetIndexError
 from twinjet.model.errors import ModelError
+
+# Class of the settings, which is not imported here.
+_SETTINGS = "Config"
 
 # Verb to the module of `twinjet.service.commands` that has it.
 COMMANDS = {
@@ -66,6 +70,14 @@ def main() -> None:
         cli()
     except (TwinjetIndexError, ModelError, OSError) as exc:
         _end(str(exc))
+    except ValidationError as exc:
+        if exc.title != _SETTINGS:
+            raise
+        for fault in exc.errors():
+            name = f"TWINJET_{'_'.join(map(str, fault['loc'])).upper()}"
+            said = fault["msg"].removeprefix("Value error, ")
+            click.echo(f"twinjet: {name}: {said}", err=True)
+        sys.exit(1)
     except SQLAlchemyError as exc:
         # Its own words have the statement and all of its parameters.
         said = str(exc.orig if isinstance(exc, DBAPIError) else exc).strip()

@@ -11,12 +11,18 @@ from twinjet.index.jobs.engine import system_url
 from twinjet.index.retention import KEEP_GENERATIONS
 from twinjet.index.vectors.engine import Choice
 from twinjet.model.decode import MAX_FILE_BYTES
+from twinjet.service.addresses import Networks, Origins
 
 
 class Config(BaseSettings):
     """Settings of the service and of the command line."""
 
-    model_config = SettingsConfigDict(env_prefix="TWINJET_", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="TWINJET_",
+        frozen=True,
+        # One of them may be a key.
+        hide_input_in_errors=True,
+    )
 
     home: Annotated[
         Path,
@@ -160,6 +166,28 @@ class Config(BaseSettings):
     uploads_per_minute: Annotated[
         int,
         Field(ge=0, le=1_000_000, description="Of these, forms with files; 0 the same"),
+    ] = 0
+    trusted_proxies: Annotated[
+        Networks,
+        Field(
+            description="Addresses and networks of proxies, with commas between, whose "
+            "X-Forwarded-For and X-Forwarded-Proto are believed"
+        ),
+    ] = ()
+    cors_origins: Annotated[
+        Origins,
+        Field(
+            description="Origins, with commas between, whose pages may read answers, "
+            "as https://sky.example"
+        ),
+    ] = ()
+    hsts_s: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="Seconds in which browsers that came by HTTPS may come by it "
+            "alone (Strict-Transport-Security); 0 for no such header",
+        ),
     ] = 0
     log_format: Annotated[
         Literal["text", "json"],

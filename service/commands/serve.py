@@ -120,7 +120,8 @@ def _server(config: Config) -> uvicorn.Server:
             port=config.port,
             root_path=config.root_path,
             timeout_graceful_shutdown=_GRACE_S,
-            # A proxy in front is named by uvicorn's own variable.
+            # Else it would believe whoever comes from this machine.
+            proxy_headers=False,
             log_level="warning",
             log_config=LOGGING_CONFIG if config.log_format == "text" else None,
         )
