@@ -46,6 +46,8 @@
     │   ├── JobCancelledError       a step of a job that nobody wants any more
     │   ├── IdempotencyError        a key was used for another request
     │   └── JobFailedError          what a job ended with
+    ├── ApiKeyError                 a key that cannot be made
+    │   └── UnknownApiKeyError      no key of this prefix
     ├── ScratchError                the folder of temporary files cannot be used
     ├── BackupError                 no backup, or none that can be restored here
     └── StoreError                  the metadata store cannot be used
@@ -384,6 +386,14 @@ class IdempotencyError(JobError):
 
 class JobFailedError(JobError):
     """What a job ended with."""
+
+
+class ApiKeyError(TwinjetIndexError):
+    """A key that cannot be made as it is asked for."""
+
+
+class UnknownApiKeyError(ApiKeyError):
+    """No key has this prefix."""
 
 
 class ScratchError(TwinjetIndexError):

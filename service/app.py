@@ -3,24 +3,20 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 
-import torch
 from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from twinjet.service import errors, logs, tracing
 from twinjet.service.config import Config, configured
-from twinjet.service.headers import SecurityHeaders
-from twinjet.service.limits import BodyLimit, BodyPace
+from twinjet.service.lifespan import held
 from twinjet.service.metrics import Metrics
+from twinjet.service.middleware import add_middleware
 from twinjet.service.misconfiguration import ConfigError
-from twinjet.service.observation import Observation, Unforeseen
 from twinjet.service.parameters import known_parameters
-from twinjet.service.readiness import measure
-from twinjet.service.request_ids import RequestIds
-from twinjet.service.resources import Resources
 from twinjet.service.routes import (
     batch,
     docs,
@@ -37,7 +33,7 @@ from twinjet.service.routes import (
     similar,
     sources,
 )
-from twinjet.service.timings import ServerTiming
+from twinjet.service.scopes import Level, description
 
 _DESCRIPTION = """
 Show it one radio galaxy, it finds the twins.
@@ -68,27 +64,14 @@ def create_app(config: Config | None = None) -> FastAPI:
     logs.configure(settings.log_format)
     figures = Metrics()
     traces = tracing.spans()
+    anonymous = _open_to_all(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        if settings.threads:
-            torch.set_num_threads(settings.threads)
-        resources = await asyncio.to_thread(Resources, settings)
-        app.state.resources = resources
-        resources.inference.start()
-        await asyncio.to_thread(resources.refresh)
-        await asyncio.to_thread(measure, resources, figures)
-        watch = asyncio.create_task(
-            resources.refresh_for_ever(lambda: measure(resources, figures))
-        )
         try:
-            yield
+            async with held(app, settings, figures):
+                yield
         finally:
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
-            await resources.inference.stop()
-            await asyncio.to_thread(resources.close)
             figures.close()
             if traces is not None:
                 await asyncio.to_thread(traces.close)
@@ -100,23 +83,12 @@ def create_app(config: Config | None = None) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # It would lead to whatever host the request named.
+        redirect_slashes=False,
     )
     app.state.metrics = figures
     errors.install(app)
-    # The one that is added last sees the request first.
-    app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
-    app.add_middleware(
-        BodyPace,
-        stall_s=settings.body_stall_s,
-        bytes_per_s=settings.body_bytes_per_s,
-    )
-    app.add_middleware(Unforeseen)
-    app.add_middleware(SecurityHeaders)
-    app.add_middleware(ServerTiming)
-    app.add_middleware(Observation, metrics=figures)
-    if traces is not None:
-        app.add_middleware(traces.around)
-    app.add_middleware(RequestIds)
+    add_middleware(app, settings, anonymous=anonymous, figures=figures, traces=traces)
     # JSON before uploads, where they have a path in common.
     for module in (
         *(examples, batch, similar, probe, sources, generations),
@@ -127,4 +99,13 @@ def create_app(config: Config | None = None) -> FastAPI:
     for module in (pages, docs, health, metrics):
         app.include_router(module.router)
     app.mount("/static", StaticFiles(directory=pages.STATIC), name="static")
+    described = partial(description, app, anonymous)
+    app.openapi = described  # type: ignore[method-assign]  # as its manual has it
     return app
+
+
+def _open_to_all(settings: Config) -> Level:
+    """What needs no key."""
+    if settings.anonymous == "none":
+        return "public"
+    return settings.anonymous or "read"

@@ -8,12 +8,16 @@ from importlib import import_module
 from importlib.metadata import version
 
 import click
+from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from twinjet.index.errors import TwinjetIndexError
 from twinjet.model.errors import ModelError
 from twinjet.service.misconfiguration import ConfigError
 from twinjet.service.tracing import TracingError
+
+# Class of the settings, which is not imported here.
+_SETTINGS = "Config"
 
 # Verb to the module of `twinjet.service.commands` that has it.
 COMMANDS = {
@@ -22,6 +26,7 @@ COMMANDS = {
     "index": "index",
     "worker": "worker",
     "jobs": "jobs",
+    "keys": "keys",
     "ingest": "ingest",
     "sources": "sources",
     "search": "search",
@@ -68,6 +73,14 @@ def main() -> None:
         cli()
     except (TwinjetIndexError, ModelError, ConfigError, TracingError, OSError) as exc:
         _end(str(exc))
+    except ValidationError as exc:
+        if exc.title != _SETTINGS:
+            raise
+        for fault in exc.errors():
+            name = f"TWINJET_{'_'.join(map(str, fault['loc'])).upper()}"
+            said = fault["msg"].removeprefix("Value error, ")
+            click.echo(f"twinjet: {name}: {said}", err=True)
+        sys.exit(1)
     except SQLAlchemyError as exc:
         # Its own words have the statement and all of its parameters.
         said = str(exc.orig if isinstance(exc, DBAPIError) else exc).strip()

@@ -13,6 +13,7 @@ from twinjet.index.jobs.engine import system_url
 from twinjet.index.retention import KEEP_GENERATIONS
 from twinjet.index.vectors.engine import Choice
 from twinjet.model.decode import MAX_FILE_BYTES
+from twinjet.service.addresses import Networks, Origins
 from twinjet.service.misconfiguration import PREFIX, ConfigError, described, unknown
 
 _log = logging.getLogger(__name__)
@@ -21,7 +22,12 @@ _log = logging.getLogger(__name__)
 class Config(BaseSettings):
     """Settings of the service and of the command line."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        frozen=True,
+        # One of them may be a key.
+        hide_input_in_errors=True,
+    )
 
     home: Annotated[
         Path,
@@ -149,9 +155,52 @@ class Config(BaseSettings):
         SecretStr | None,
         Field(
             min_length=16,
-            description="Bearer token of the job routes, which are refused without",
+            description="A key of scope admin that is in no store; bytes of UTF-8",
         ),
     ] = None
+    anonymous: Annotated[
+        Literal["none", "read", "ingest"] | None,
+        Field(
+            description="What needs no key: nothing, reading, or writing sessions and "
+            "lists, too; when absent reading, and `serve` on a loopback address lets "
+            "write, too"
+        ),
+    ] = None
+    requests_per_minute: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1_000_000,
+            description="Requests of one key, or without a key of one address (IPv6: "
+            "/64); 0 for no limit",
+        ),
+    ] = 0
+    uploads_per_minute: Annotated[
+        int,
+        Field(ge=0, le=1_000_000, description="Of these, forms with files; 0 the same"),
+    ] = 0
+    trusted_proxies: Annotated[
+        Networks,
+        Field(
+            description="Addresses and networks of proxies, with commas between, whose "
+            "X-Forwarded-For and X-Forwarded-Proto are believed"
+        ),
+    ] = ()
+    cors_origins: Annotated[
+        Origins,
+        Field(
+            description="Origins, with commas between, whose pages may read answers, "
+            "as https://sky.example"
+        ),
+    ] = ()
+    hsts_s: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="Seconds in which browsers that came by HTTPS may come by it "
+            "alone (Strict-Transport-Security); 0 for no such header",
+        ),
+    ] = 0
     log_format: Annotated[
         Literal["text", "json"],
         Field(

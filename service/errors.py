@@ -86,6 +86,8 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     index_errors.NoCandidatesError: (409, "no-candidates"),
     index_errors.KnownListError: (422, "unusable-list"),
     index_errors.CutoutLocationError: (422, "invalid-parameter"),
+    index_errors.UnknownApiKeyError: (404, "unknown-key"),
+    index_errors.ApiKeyError: (422, "invalid-parameter"),
     index_errors.UnknownJobError: (404, "unknown-job"),
     index_errors.JobConflictError: (409, "job-under-way"),
     index_errors.IdempotencyError: (422, "idempotency-key-reused"),
@@ -107,6 +109,7 @@ _BY_STATUS = {
     413: "payload-too-large",
     415: "unsupported-media-type",
     499: "client-closed-request",
+    503: "store-unavailable",
 }
 
 
@@ -183,6 +186,23 @@ class OverloadedError(RequestError):
             limit=limit,
             actual=actual,
             headers={"Retry-After": str(math.ceil(retry_after_s))},
+        )
+
+
+class TooManyRequestsError(RequestError):
+    """A caller asks for more in a minute than it may."""
+
+    def __init__(
+        self, what: str, limit: int, actual: int, retry_after_s: float
+    ) -> None:
+        wait_s = max(1, math.ceil(retry_after_s))
+        super().__init__(
+            429,
+            "too-many-requests",
+            f"there may be {limit} {what} a minute; go on in {wait_s} s",
+            limit=limit,
+            actual=actual,
+            headers={"Retry-After": str(wait_s)},
         )
 
 
@@ -275,6 +295,12 @@ def lookup(error: type[Exception]) -> tuple[int, str] | None:
         if ancestor in PROBLEMS:
             return PROBLEMS[ancestor]
     return None
+
+
+async def refusal(request: Request, exc: HTTPException) -> JSONResponse:
+    """Of a middleware, which the framework's handlers are inside of."""
+    answer = _request_error if isinstance(exc, RequestError) else _http_error
+    return await answer(request, exc)
 
 
 async def unforeseen(request: Request, exc: Exception) -> JSONResponse:

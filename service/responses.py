@@ -10,8 +10,6 @@ Responses = dict[int | str, dict[str, Any]]
 
 _MEANINGS = {
     400: "A form that cannot be read",
-    401: "No admin key, or another one",
-    403: "This service was started without an admin key",
     404: "Nothing of that name, number or position",
     408: "The body stalled, or came too slowly",
     409: "Somebody else was faster, or there is no more",
@@ -25,7 +23,6 @@ _MEANINGS = {
 # What every route answers: it has parameters, if only those that it does not know.
 _EVERYWHERE = (422,)
 
-ADMIN = (401, 403)
 BODY = (408, 413)
 FORM = (400, *BODY)
 # Of what a generation answers that the address may name.
@@ -54,7 +51,6 @@ def _refusal(status: int) -> dict[str, Any]:
 
 
 _HEADERS = {
-    401: ("WWW-Authenticate", "Bearer", "string"),
     503: ("Retry-After", "In so many seconds", "integer"),
 }
 

@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import quote
 
@@ -116,6 +117,8 @@ def _simulated_sky(config: Config) -> Path:
 
 
 def _server(config: Config) -> uvicorn.Server:
+    if config.anonymous is None and _is_loopback(config.host):
+        config = config.model_copy(update={"anonymous": "ingest"})
     return uvicorn.Server(
         uvicorn.Config(
             create_app(config),
@@ -123,11 +126,20 @@ def _server(config: Config) -> uvicorn.Server:
             port=config.port,
             root_path=config.root_path,
             timeout_graceful_shutdown=_GRACE_S,
-            # A proxy in front is named by uvicorn's own variable.
+            # Else it would believe whoever comes from this machine.
+            proxy_headers=False,
             log_level="warning",
             log_config=LOGGING_CONFIG if config.log_format == "text" else None,
         )
     )
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether nobody but this machine comes to an address."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _greet(server: uvicorn.Server, started: float) -> None:

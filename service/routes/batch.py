@@ -13,9 +13,12 @@ from twinjet.service.dependencies import OptionsDep, ResourcesDep
 from twinjet.service.regions import MocFile, within, within_moc
 from twinjet.service.responses import FORM, PINNED, TABLE_RESPONSES, problems
 from twinjet.service.schemas_batch import BatchIn, BatchOut
+from twinjet.service.scopes import READ
 from twinjet.service.uploads import file_bytes, one_file
 
-router = APIRouter(tags=["similar"], responses=problems(*PINNED, *FORM, 415))
+router = APIRouter(
+    tags=["similar"], responses=problems(*PINNED, *FORM, 415), dependencies=[READ]
+)
 _json = APIRouter(route_class=JsonRoute)
 
 _BODY = {JSON: {"schema": BatchIn.model_json_schema()}}

@@ -7,7 +7,9 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.templating import Jinja2Templates
 
-router = APIRouter(include_in_schema=False)
+from twinjet.service.scopes import PUBLIC
+
+router = APIRouter(include_in_schema=False, dependencies=[PUBLIC])
 
 _ASSETS = Path(fastapi_offline.__file__).parent / "static"
 _templates = Jinja2Templates(Path(__file__).parent.parent / "templates")

@@ -8,9 +8,10 @@ from twinjet.service.dependencies import OptionsDep
 from twinjet.service.regions import within
 from twinjet.service.schemas import QueryOut, SimilarOut
 from twinjet.service.schemas_examples import ExamplesIn, ExamplesOut
+from twinjet.service.scopes import READ
 
 # The same path takes uploads and is described there, once for both.
-router = APIRouter(tags=["similar"], route_class=JsonRoute)
+router = APIRouter(tags=["similar"], dependencies=[READ], route_class=JsonRoute)
 
 EXAMPLES_BODY = {JSON: {"schema": ExamplesIn.model_json_schema()}}
 

@@ -4,7 +4,7 @@ import re
 from dataclasses import fields
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Path
 from fastapi.responses import StreamingResponse
 
 from twinjet.index.errors import UnknownEncoderError, UnknownGenerationError
@@ -13,10 +13,9 @@ from twinjet.index.generation import Manifest
 from twinjet.index.reindex import publish_again
 from twinjet.model.card import EncoderCard
 from twinjet.model.engine import engine_of
-from twinjet.service.access import admin
 from twinjet.service.dependencies import RegionDep, ResourcesDep
 from twinjet.service.resources import Resources
-from twinjet.service.responses import ADMIN, PINNED, problems
+from twinjet.service.responses import PINNED, problems
 from twinjet.service.schemas import (
     EncoderItem,
     EncodersOut,
@@ -24,8 +23,9 @@ from twinjet.service.schemas import (
     GenerationReport,
     GenerationsOut,
 )
+from twinjet.service.scopes import ADMIN, READ
 
-router = APIRouter(tags=["provenance"], responses=problems())
+router = APIRouter(tags=["provenance"], responses=problems(), dependencies=[READ])
 
 _STORE = problems(503)
 _ONE = problems(*PINNED)
@@ -109,8 +109,8 @@ def embeddings(
 
 @router.post(
     "/generations/{number}/publish",
-    dependencies=[Depends(admin)],
-    responses=_ONE | problems(*ADMIN),
+    dependencies=[ADMIN],
+    responses=_ONE,
     summary="Serve an earlier build again, if its files are whole",
 )
 def publish(

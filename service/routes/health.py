@@ -5,8 +5,9 @@ from fastapi import APIRouter, Response
 from twinjet.service.dependencies import ResourcesDep
 from twinjet.service.readiness import readiness
 from twinjet.service.schemas import Health
+from twinjet.service.scopes import PUBLIC
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], dependencies=[PUBLIC])
 
 
 @router.get("/livez", summary="The process answers")

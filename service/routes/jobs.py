@@ -1,4 +1,4 @@
-"""Jobs: begun, looked at, followed, cancelled; by who holds the admin key."""
+"""Jobs: begun, looked at, followed, cancelled; by who holds a key of scope admin."""
 
 from collections.abc import AsyncIterable
 from typing import Annotated
@@ -10,16 +10,16 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 
 from twinjet.index.cutouts.open import open_provider
 from twinjet.index.jobs.jobs import Job
-from twinjet.service.access import admin
 from twinjet.service.dependencies import ResourcesDep, RootDep
 from twinjet.service.json_body import JsonBodyRoute
-from twinjet.service.responses import ADMIN, BODY, problems
+from twinjet.service.responses import BODY, problems
 from twinjet.service.schemas_jobs import JobOut, JobsOut, ReindexIn
+from twinjet.service.scopes import ADMIN
 
 router = APIRouter(
     tags=["jobs"],
-    responses=problems(*ADMIN, 503),
-    dependencies=[Depends(admin)],
+    responses=problems(503),
+    dependencies=[ADMIN],
     route_class=JsonBodyRoute,
 )
 

@@ -9,9 +9,10 @@ from twinjet.index.discovery.known import MAX_RADIUS_ARCSEC, ListStore, read_ent
 from twinjet.service.dependencies import ResourcesDep
 from twinjet.service.responses import FORM, problems
 from twinjet.service.schemas_sessions import KnownListOut, KnownListsOut
+from twinjet.service.scopes import INGEST, READ
 from twinjet.service.uploads import file_bytes, one_file
 
-router = APIRouter(tags=["discovery"], responses=problems(503))
+router = APIRouter(tags=["discovery"], responses=problems(503), dependencies=[READ])
 
 
 @router.get("/lists", summary="Lists of known sources")
@@ -30,7 +31,7 @@ def one_list(name: str, held: ResourcesDep) -> KnownListOut:
 @router.put(
     "/lists/{name}",
     summary="Keep a list, instead of what has its name",
-    dependencies=[Depends(one_file)],
+    dependencies=[INGEST, Depends(one_file)],
     responses=problems(*FORM),
 )
 async def put_list(
@@ -64,6 +65,7 @@ async def put_list(
     status_code=204,
     summary="Forget a list",
     responses=problems(404, 409),
+    dependencies=[INGEST],
 )
 def delete_list(name: str, held: ResourcesDep) -> None:
     ListStore(held.store.engine).delete(name)

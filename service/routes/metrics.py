@@ -6,8 +6,9 @@ from fastapi.responses import PlainTextResponse
 from twinjet.service.dependencies import ResourcesDep
 from twinjet.service.metrics import Metrics
 from twinjet.service.readiness import measure
+from twinjet.service.scopes import READ
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(tags=["operations"], dependencies=[READ])
 
 
 @router.get(

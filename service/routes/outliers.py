@@ -16,8 +16,9 @@ from twinjet.service.dependencies import (
 )
 from twinjet.service.responses import PINNED, TABLE_RESPONSES, problems
 from twinjet.service.schemas_outliers import OutliersOut
+from twinjet.service.scopes import READ
 
-router = APIRouter(tags=["similar"], responses=problems(*PINNED))
+router = APIRouter(tags=["similar"], responses=problems(*PINNED), dependencies=[READ])
 
 
 @router.get(

@@ -6,7 +6,9 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from fastapi.templating import Jinja2Templates
 
-router = APIRouter(include_in_schema=False)
+from twinjet.service.scopes import PUBLIC
+
+router = APIRouter(include_in_schema=False, dependencies=[PUBLIC])
 
 _FOLDER = Path(__file__).parent.parent
 STATIC = _FOLDER / "static"

@@ -21,9 +21,10 @@ from twinjet.service.schemas import (
     ProbeOut,
     SourceOut,
 )
+from twinjet.service.scopes import READ
 from twinjet.service.uploads import file_bytes, one_file
 
-router = APIRouter(tags=["probe"], responses=problems(*FORM, 503))
+router = APIRouter(tags=["probe"], responses=problems(*FORM, 503), dependencies=[READ])
 
 
 @router.post(

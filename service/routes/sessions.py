@@ -45,10 +45,12 @@ from twinjet.service.schemas_sessions import (
     SessionReport,
     SessionsOut,
 )
+from twinjet.service.scopes import INGEST, READ
 
 router = APIRouter(
     tags=["discovery"],
     responses=problems(503),
+    dependencies=[READ],
     route_class=JsonBodyRoute,
 )
 
@@ -92,6 +94,7 @@ WhereQuery = Annotated[
     status_code=201,
     summary="Begin a session with examples",
     responses=_SENT,
+    dependencies=[INGEST],
 )
 def create(
     here: DiscoveryDep, root: RootDep, response: Response, body: SessionIn
@@ -146,7 +149,10 @@ def one_session(
 
 
 @router.patch(
-    "/sessions/{session_id}", summary="Change name, notes or lists", responses=_SENT
+    "/sessions/{session_id}",
+    summary="Change name, notes or lists",
+    responses=_SENT,
+    dependencies=[INGEST],
 )
 def change(
     session_id: str, sessions: SessionsDep, root: RootDep, body: SessionChange
@@ -167,6 +173,7 @@ def change(
     status_code=204,
     summary="Forget a session",
     responses=_KNOWN,
+    dependencies=[INGEST],
 )
 def delete(session_id: str, sessions: SessionsDep) -> None:
     sessions.delete(session_id)
@@ -211,6 +218,7 @@ def labels(
     "/sessions/{session_id}/labels",
     summary="Give, change or withdraw labels",
     responses=_SENT,
+    dependencies=[INGEST],
 )
 def give_labels(
     session_id: str,
@@ -260,6 +268,7 @@ def one_round(
     "/sessions/{session_id}/rounds/{number}",
     summary="Propose candidates that were never proposed; again, the same",
     responses=_SENT,
+    dependencies=[INGEST],
 )
 def put_round(
     session_id: str,

@@ -36,10 +36,11 @@ from twinjet.service.responses import FORM, PINNED, TABLE_RESPONSES, problems
 from twinjet.service.routes.examples import EXAMPLES_BODY
 from twinjet.service.schemas import EmbeddingOut, QueryOut, SimilarOut
 from twinjet.service.schemas_examples import ExamplesOut
+from twinjet.service.scopes import READ
 from twinjet.service.timings import note
 from twinjet.service.uploads import UploadRoute, embedded_upload, one_file
 
-router = APIRouter(tags=["similar"], route_class=UploadRoute)
+router = APIRouter(tags=["similar"], dependencies=[READ], route_class=UploadRoute)
 
 _SEARCH = problems(*PINNED) | TABLE_RESPONSES
 

@@ -29,8 +29,9 @@ from twinjet.service.schemas import (
     SourceOut,
     SourcesOut,
 )
+from twinjet.service.scopes import READ
 
-router = APIRouter(tags=["sources"], responses=problems(503))
+router = APIRouter(tags=["sources"], responses=problems(503), dependencies=[READ])
 
 # A generation never changes, but the ID may mean other pixels in the next one.
 _CACHE = {"Cache-Control": "private, max-age=300"}

@@ -2,15 +2,26 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from astropy.io import fits
+from commands import run_twinjet
+from playwright.sync_api import Browser, FilePayload, Page, expect, sync_playwright
 from requirements import require
+from skies import write_sky
 
 # Where the screenshots go; the test's own folder when absent.
 SCREENSHOTS = os.environ.get("TWINJET_TEST_SCREENSHOTS")
+
+# Whatever the policy of the page forbids is said aloud; whatever markup runs, too.
+VIOLATIONS = """
+document.addEventListener("securitypolicyviolation", (event) => {
+  throw new Error(`${event.violatedDirective} forbids ${event.blockedURI}`);
+});
+"""
+MARKUP = "<img src=x onerror=document.title='run'>"
 
 SIZES = {"laptop": (1366, 768), "phone": (390, 844)}
 
@@ -43,6 +54,7 @@ def page(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Page]:
     width, height = SIZES[request.param]
     context = browser.new_context(viewport={"width": width, "height": height})
     page = context.new_page()
+    page.add_init_script(VIOLATIONS)
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda m: faults.append(m.text) if m.type == "error" else None)
@@ -109,6 +121,50 @@ def test_an_upload_finds_its_source(
     )
     picture_is_drawn(page, "[data-testid=query-panel] img")
     keep(page, "by-upload", tmp_path)
+
+
+def test_a_key_opens_the_page_and_markup_in_data_is_text(
+    browser: Browser,
+    serve: Callable[[Path], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sky, home = tmp_path / "sky", tmp_path / "home"
+    write_sky(sky, 12)
+    catalogue = sky / "catalogue.csv"
+    catalogue.write_text(catalogue.read_text().replace("T100+001", MARKUP))
+    with fits.open(sky / "T001.fits", mode="update") as file:
+        file[0].header["OBJECT"] = MARKUP
+    run_twinjet("index", sky, home=home)
+    key = run_twinjet("keys", "create", "reader", home=home).strip()
+    monkeypatch.setenv("TWINJET_ANONYMOUS", "none")
+    root = serve(home)
+    context = browser.new_context()
+    page = context.new_page()
+    page.add_init_script(VIOLATIONS)
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(root)
+    page.get_by_test_id("key").fill(key)
+    page.get_by_test_id("key").press("Enter")
+    picture_is_drawn(page, "[data-testid=example] img")
+    page.get_by_test_id("search-box").fill(MARKUP)
+    page.get_by_test_id("search-box").press("Enter")
+    expect(page.get_by_test_id("query-title")).to_have_text(MARKUP)
+    picture_is_drawn(page, "[data-testid=result-card] img")
+    cutout = (sky / "T001.fits").read_bytes()
+    upload = FilePayload(name=MARKUP, mimeType="image/fits", buffer=cutout)
+    page.get_by_test_id("file-input").set_input_files(upload)
+    expect(page.get_by_test_id("query-panel")).to_contain_text("as the encoder saw it")
+    expect(page.get_by_test_id("query-title")).to_have_text(MARKUP)
+    with page.expect_download() as saved:
+        page.locator("[data-testid=result-card] a[download]").first.click()
+    assert saved.value.path().read_bytes() == cutout
+    assert page.locator("img[onerror]").count() == 0
+    assert page.title() != "run"
+    assert key not in page.url
+    assert faults == []
+    context.close()
 
 
 def test_nothing_spills_over_the_side(page: Page, mirabest_server: str) -> None:

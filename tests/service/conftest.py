@@ -24,7 +24,12 @@ def config(sky: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
     encoder = small_encoder()
     encoder.save(home / "encoder")
     index_sky(sky, home, encoder)
-    return Config(home=home, encoder=home / "encoder" / "small.json", refresh_s=0.05)
+    return Config(
+        home=home,
+        encoder=home / "encoder" / "small.json",
+        refresh_s=0.05,
+        anonymous="ingest",
+    )
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ from servers import free_port
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
 from twinjet.service.logs import formatter, identified
+from twinjet.service.scopes import PUBLIC
 
 HIDDEN = "swordfish-0123456789"
 REQUEST_LOGGER = "twinjet.service.observation"
@@ -65,13 +66,13 @@ def faulty(config: Config) -> Iterator[TestClient]:
     app = create_app(Config(**(config.model_dump() | {"admin_key": HIDDEN})))
     together = threading.Barrier(8)
 
-    @app.post("/fault")
+    @app.post("/fault", dependencies=[PUBLIC])
     async def fault(request: Request) -> None:
         await request.body()
         message = "the sky falls"
         raise RuntimeError(message)
 
-    @app.get("/late-fault")
+    @app.get("/late-fault", dependencies=[PUBLIC])
     async def late_fault() -> StreamingResponse:
         async def some() -> AsyncIterator[bytes]:
             yield b"begun"
@@ -80,18 +81,18 @@ def faulty(config: Config) -> Iterator[TestClient]:
 
         return StreamingResponse(some())
 
-    @app.post("/statement")
+    @app.post("/statement", dependencies=[PUBLIC])
     def statement(value: str) -> None:
         with app.state.resources.store.engine.connect() as connection:
             connection.execute(sa.text("select lost(:value)"), {"value": value})
 
-    @app.get("/in-a-thread")
+    @app.get("/in-a-thread", dependencies=[PUBLIC])
     def in_a_thread(word: str) -> None:
         together.wait(30)  # all requests are here at the same time
         _LOG.info("at work", extra={"word": word})
         together.wait(30)
 
-    @app.get("/in-the-loop")
+    @app.get("/in-the-loop", dependencies=[PUBLIC])
     async def in_the_loop(word: str) -> None:
         for _ in range(3):
             _LOG.info("at work", extra={"word": word})

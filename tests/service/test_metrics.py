@@ -16,6 +16,7 @@ from scrapes import Series, figures, moved, scraped, series
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
 from twinjet.service.metrics import FOLDER
+from twinjet.service.scopes import PUBLIC
 
 REQUESTS = "twinjet_http_requests_total"
 DURATIONS = "twinjet_http_request_duration_seconds_count"
@@ -153,7 +154,7 @@ def test_an_upload_is_in_flight_until_it_is_answered(
     app = create_app(config)
     arrived, go_on = threading.Event(), threading.Event()
 
-    @app.post("/held")
+    @app.post("/held", dependencies=[PUBLIC])
     def held() -> None:
         arrived.set()
         assert go_on.wait(30)

@@ -1,5 +1,7 @@
 /** Calls of the HTTP interface. Addresses are relative to the page, so a path prefix does no harm. */
 
+import { keyHeaders } from "./key.js";
+
 /** A refusal, in the terms of RFC 9457, or no answer at all (status 0). */
 export class Problem extends Error {
   constructor(members) {
@@ -53,7 +55,7 @@ export function sourcePath(sourceId) {
 export async function getJson(url, signal) {
   let response;
   try {
-    response = await fetch(new URL(url, document.baseURI), { signal, headers: { Accept: "application/json" } });
+    response = await fetch(new URL(url, document.baseURI), { signal, headers: { Accept: "application/json", ...keyHeaders() } });
   } catch (error) {
     if (error.name === "AbortError") throw error;
     throw silence();
@@ -75,7 +77,8 @@ export function postFile(url, file, { onProgress, signal }) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", new URL(url, document.baseURI));
-    request.setRequestHeader("Accept", "application/json");
+    const sent = { Accept: "application/json", ...keyHeaders() };
+    for (const [name, value] of Object.entries(sent)) request.setRequestHeader(name, value);
     request.upload.onprogress = (event) => event.lengthComputable && onProgress(event.loaded / event.total);
     request.onerror = () => reject(silence(file));
     request.onabort = () => reject(new DOMException("Aborted", "AbortError"));

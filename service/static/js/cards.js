@@ -1,6 +1,7 @@
 import { address, ownLink } from "./api.js";
 import { columnLabel, columnText, columnTitle, isSimulated } from "./columns.js";
 import { element } from "./element.js";
+import { saveWithKey } from "./key.js";
 import { cutoutLink, fieldOf, picture } from "./picture.js";
 import { degrees } from "./position.js";
 import { similarityMark, similarityText } from "./similarity.js";
@@ -113,7 +114,7 @@ export function fileLinks(links, sourceId) {
   return wanted
     .filter(([, link]) => link)
     .map(([label, link, download]) =>
-      element("a", { href: ownLink(link), download, "aria-label": `${label} of ${sourceId}` }, label),
+      element("a", { href: ownLink(link), download, on: { click: saveWithKey }, "aria-label": `${label} of ${sourceId}` }, label),
     );
 }
 

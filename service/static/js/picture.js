@@ -1,5 +1,6 @@
 import { address, ownLink, sourcePath } from "./api.js";
 import { element } from "./element.js";
+import { openAddress } from "./key.js";
 
 // Round lengths for the scale bar, in arcsec; the longest that fits a third of the picture is taken.
 const barLengths = [0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600];
@@ -31,11 +32,22 @@ export function setZoom(factor) {
 
 function refresh() {
   for (const image of document.querySelectorAll("img[data-cutout]")) {
-    image.src = stretched(image.dataset.cutout, Number(image.dataset.size));
+    show(image, stretched(image.dataset.cutout, Number(image.dataset.size)));
   }
   for (const frame of document.querySelectorAll(".sky[data-field]")) {
     frame.querySelector(".scale").replaceWith(scaleBar(frame.dataset.field / zoom));
   }
+}
+
+// What each picture is to show; the answer to an earlier wish may come later.
+const wanted = new WeakMap();
+
+function show(image, url) {
+  wanted.set(image, url);
+  openAddress(url).then(
+    (source) => wanted.get(image) === url && (image.src = source),
+    () => image.dispatchEvent(new Event("error")),
+  );
 }
 
 function stretched(url, size) {
@@ -80,7 +92,7 @@ export function picture(view, { alt, size, eager = false }) {
       load: () => frame.classList.remove("blank"),
     },
   });
-  image.src = source;
+  show(image, source);
   frame.append(image);
   if (view.field > 0) {
     frame.dataset.field = view.field;

@@ -1,11 +1,13 @@
 import { Problem } from "./api.js";
 import { byId, element, fill } from "./element.js";
+import { useKey } from "./key.js";
 
 const advice = [
   [/unknown-source/, "Try a part of the name: matching sources appear as you type. A position works too."],
   [/unsupported-media-type/, "Twinjet reads FITS (plain, gzip or tile-compressed), PNG and JPEG."],
   [/no-usable-pixels/, "The cutout must hold finite pixels that are not all alike, with the source in the middle."],
   [/no-generation|index-unavailable/, "Nothing is indexed yet, or the index is away. Whoever runs the service builds one with: twinjet index DIR"],
+  [/unauthorized/, "This service asks for a key. Whoever runs it makes one with: twinjet keys create NAME. It stays in this tab."],
   [/overloaded|too-many-requests/, "Wait some seconds and try again."],
 ];
 
@@ -28,11 +30,24 @@ export function showProblem(error, remedy) {
     element("h2", {}, problem.title),
     element("p", { "data-testid": "error-detail" }, problem.detail),
     hint ? element("p", {}, hint) : null,
+    problem.status === 401 ? keyForm() : null,
     remedy ? element("button", { type: "button", "data-testid": "remedy", on: { click: remedy.act } }, remedy.label) : null,
     element("small", {}, small.join(" · ")),
   );
   byId("problem").hidden = false;
   byId("where").setAttribute("aria-invalid", String(problem.parameter === "where"));
+}
+
+/** A field for a key; with one the page begins anew. */
+function keyForm() {
+  const field = element("input", { type: "password", "data-testid": "key", autocomplete: "off", maxlength: 200, required: true, "aria-label": "Key" });
+  const act = (event) => {
+    event.preventDefault();
+    useKey(field.value.trim());
+    location.reload();
+  };
+  const button = element("button", { type: "submit", class: "primary" }, "Use this key");
+  return element("form", { class: "key", on: { submit: act } }, field, " ", button);
 }
 
 /** Take the message away. */
