@@ -41,7 +41,7 @@ class Plan:
     sources: int
     cutouts: str
     stretches: list[tuple[float, float]]
-    """Arrivals a second, and for how many seconds. With clients, seconds alone count."""
+    """Arrivals a second, and for how many seconds; with clients, these alone count."""
     clients: int = 0
     poisson: bool = False
     """Whether arrivals are random; else at equal distances."""

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-Kind = Literal["id", "upload", "mixed"]
+Kind = Literal["id", "exact", "upload", "mixed"]
 
 # Of a mixed load, this part are uploads.
 UPLOADS = 0.05
@@ -35,21 +35,21 @@ def questions(
     forms = [
         upload(path.read_bytes())
         for path in sorted(cutouts.rglob("*.fits"))
-        if kind != "id"
+        if kind in {"upload", "mixed"}
     ]
 
     def next_one() -> bytes:
         if kind == "upload" or (kind == "mixed" and rng.random() < UPLOADS):
             return forms[int(rng.integers(len(forms)))]
-        return by_id(int(rng.integers(sources)))
+        return by_id(int(rng.integers(sources)), exact=kind == "exact")
 
     return next_one
 
 
-def by_id(row: int) -> bytes:
+def by_id(row: int, *, exact: bool = False) -> bytes:
     """Neighbours of a source, named as benchmarks/by_id.py does."""
     name = quote(f"S{row:07d}+00", safe="")
-    return get(f"/similar/{name}?k=10")
+    return get(f"/similar/{name}?k=10{'&exact=true' if exact else ''}")
 
 
 def get(path: str) -> bytes:

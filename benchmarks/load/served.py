@@ -84,7 +84,7 @@ def serving(
             env={"TWINJET_WORKERS": "0"} | os.environ | given,
             stdout=subprocess.DEVNULL,
             stderr=out,
-            preexec_fn=pinned,
+            preexec_fn=pinned,  # noqa: PLW1509 - no threads yet
         )
         server = Server(process, port)
         try:
