@@ -143,7 +143,7 @@ class SlowBodyError(RequestError):
 
 
 class OverloadedError(RequestError):
-    """More uploads wait than the service will answer in time."""
+    """More requests wait than the service will answer in time."""
 
     def __init__(
         self, detail: str, *, limit: float, actual: float, retry_after_s: float
@@ -233,7 +233,7 @@ def install(app: FastAPI) -> None:
     """Answer every error of every route with a problem document."""
     for error in (model_errors.ModelError, index_errors.TwinjetIndexError):
         app.add_exception_handler(error, _domain_error)
-    app.add_exception_handler(RequestError, _request_error)
+    app.add_exception_handler(RequestError, refusal)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(OperationalError, _store_away)
@@ -276,7 +276,8 @@ async def _domain_error(request: Request, exc: Exception) -> JSONResponse:
     )
 
 
-async def _request_error(request: Request, exc: Exception) -> JSONResponse:
+async def refusal(request: Request, exc: Exception) -> JSONResponse:
+    """The answer to a request that is refused for how it comes, or when."""
     assert isinstance(exc, RequestError)  # noqa: S101 - for the type checker
     limit, actual = exc.limit, exc.actual
     response = problem(
