@@ -1,7 +1,7 @@
 """The application: `create_app` wires everything, nothing happens at import."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
@@ -10,11 +10,14 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from twinjet.service import errors, logs
+from twinjet.service.admission import Admission
 from twinjet.service.config import Config
+from twinjet.service.ending import Ending, LastAnswers
 from twinjet.service.headers import SecurityHeaders
 from twinjet.service.limits import BodyLimit, BodyPace
 from twinjet.service.metrics import Metrics
 from twinjet.service.observation import Observation, Unforeseen
+from twinjet.service.protocol import PATIENCE
 from twinjet.service.readiness import measure
 from twinjet.service.request_ids import RequestIds
 from twinjet.service.resources import Resources
@@ -56,9 +59,10 @@ def create_app(config: Config | None = None) -> FastAPI:
     settings = config or Config()
     logs.configure(settings.log_format)
     figures = Metrics()
+    ending = Ending(settings.drain_s)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
         if settings.threads:
             torch.set_num_threads(settings.threads)
         resources = await asyncio.to_thread(Resources, settings)
@@ -68,8 +72,9 @@ def create_app(config: Config | None = None) -> FastAPI:
         watch = asyncio.create_task(
             resources.refresh_for_ever(lambda: measure(resources, figures))
         )
+        ending.wait_for_signal()
         try:
-            yield
+            yield {PATIENCE: settings.connection_stall_s}
         finally:
             watch.cancel()
             with suppress(asyncio.CancelledError):
@@ -86,6 +91,7 @@ def create_app(config: Config | None = None) -> FastAPI:
         redoc_url=None,
     )
     app.state.metrics = figures
+    app.state.ending = ending
     errors.install(app)
     # The one that is added last sees the request first.
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
@@ -95,8 +101,10 @@ def create_app(config: Config | None = None) -> FastAPI:
         bytes_per_s=settings.body_bytes_per_s,
     )
     app.add_middleware(Unforeseen)
+    app.add_middleware(Admission, places=settings.reads, wait_s=settings.read_wait_s)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(ServerTiming)
+    app.add_middleware(LastAnswers, ending=ending)
     app.add_middleware(Observation, metrics=figures)
     app.add_middleware(RequestIds)
     # JSON before uploads, where they have a path in common.
