@@ -65,10 +65,11 @@ class PatientProtocol(HttpToolsProtocol):
         """Of asyncio."""
         super().data_received(data)
         self._something_came = True
-        if self.cycle is None or self.cycle.response_complete:
-            self._time_headers()
-        else:
+        # None before the first request, whatever uvicorn declares.
+        if self.cycle and not self.cycle.response_complete:
             self._stop_timing_headers()
+        else:
+            self._time_headers()
 
     def pause_writing(self) -> None:
         """Of asyncio: the client takes less than it is sent."""

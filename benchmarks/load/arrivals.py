@@ -77,10 +77,12 @@ def run(plan: Plan, niceness: int = 0) -> Outcome:
     )
     found = json.loads(answer.stdout)
     return Outcome(
-        *(np.array(found[name]) for name in ("due_s", "took_ms", "status")),
-        np.array(found["retry_after"], bool),
-        np.array(found["late_ms"]),
-        found["faults"],
+        due_s=np.array(found["due_s"]),
+        took_ms=np.array(found["took_ms"]),
+        status=np.array(found["status"]),
+        retry_after=np.array(found["retry_after"], bool),
+        late_ms=np.array(found["late_ms"]),
+        faults=found["faults"],
     )
 
 

@@ -106,9 +106,12 @@ def _share(home: Path, process: psutil.Process) -> Share:
         what = "Python's, which tidies up"
     return Share(
         what,
-        *(whole[name] for name in _PARTS),
-        index["Rss"],
-        index["Pss"],
+        rss_mb=whole["Rss"],
+        pss_mb=whole["Pss"],
+        pss_files_mb=whole["Pss_File"],
+        pss_own_mb=whole["Pss_Anon"],
+        index_rss_mb=index["Rss"],
+        index_pss_mb=index["Pss"],
     )
 
 

@@ -31,18 +31,18 @@ class Stalled:
         self._count = count
         self._begin = begin
         self._trickle = trickle
-        self._over = False
+        self._over = threading.Event()
         self.opened = 0
         self.closed = 0
 
     async def _one(self) -> None:
-        while not self._over and self.opened < _MOST:
+        while not self._over.is_set() and self.opened < _MOST:
             self.opened += 1
             try:
                 reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
                 writer.write(self._begin)
                 gone = asyncio.create_task(reader.read())
-                while not self._over and not gone.done():
+                while not self._over.is_set() and not gone.done():
                     await asyncio.wait([gone], timeout=_EACH_S)
                     writer.write(self._trickle)
                 self.closed += gone.done()
@@ -63,7 +63,7 @@ class Stalled:
         try:
             yield
         finally:
-            self._over = True
+            self._over.set()
             thread.join()
 
 

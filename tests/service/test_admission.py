@@ -109,12 +109,14 @@ def test_bodies_have_a_line_of_their_own(config: Config) -> None:
 
 
 def test_a_burst_waits_for_its_turn(config: Config) -> None:
-    with service(config, wait_s=_LONG_S) as (served, held):
-        with ThreadPoolExecutor(8) as clients:
-            all_of_them = [clients.submit(get, served, "/held") for _ in range(8)]
-            wait_until(lambda: held.begun == 1)
-            held.go_on.set()
-            assert [one.result().status_code for one in all_of_them] == [200] * 8
+    with (
+        service(config, wait_s=_LONG_S) as (served, held),
+        ThreadPoolExecutor(8) as clients,
+    ):
+        all_of_them = [clients.submit(get, served, "/held") for _ in range(8)]
+        wait_until(lambda: held.begun == 1)
+        held.go_on.set()
+        assert [one.result().status_code for one in all_of_them] == [200] * 8
 
 
 def test_an_answer_that_has_begun_has_no_place(config: Config) -> None:

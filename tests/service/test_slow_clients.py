@@ -102,11 +102,13 @@ def test_a_request_may_take_longer_than_its_headers(config: Config, sky: Path) -
 
 
 def test_an_answer_that_nobody_takes_is_dropped(config: Config) -> None:
-    with service(config, connection_stall_s=0.2) as served:
-        with served.connection() as client:
-            client.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert client.recv(1)
-            wait_until(lambda: not _open(served))
+    with (
+        service(config, connection_stall_s=0.2) as served,
+        served.connection() as client,
+    ):
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(1)
+        wait_until(lambda: not _open(served))
 
 
 def test_a_large_answer_that_is_taken_is_whole(config: Config) -> None:
