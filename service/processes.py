@@ -48,7 +48,7 @@ def serve_by_many(
     config
         Settings.
     options
-        What of them was given on the command line; None was not.
+        What of them was given on the command line.
 
     Raises
     ------
@@ -69,8 +69,7 @@ def _environment(config: Config, options: Mapping[str, object]) -> Iterator[None
     before = dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="twinjet-metrics-") as metrics:
         for name, value in options.items():
-            if value is not None:
-                os.environ[f"TWINJET_{name.upper()}"] = str(value)
+            os.environ[f"TWINJET_{name.upper()}"] = str(value)
         # Not all cores for each; read when torch is imported.
         share = max(1, available_cores() // config.processes)
         os.environ.setdefault("OMP_NUM_THREADS", str(share))

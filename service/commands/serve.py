@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 from urllib.parse import quote
 
@@ -21,7 +22,6 @@ from twinjet.service.commands.following import index_catalogue
 from twinjet.service.commands.options import (
     HOME,
     PIXEL_SCALE,
-    config_of,
     errors,
     store_of,
 )
@@ -56,8 +56,8 @@ def serve(
     home: Path | None, host: str | None, port: int | None, processes: int | None
 ) -> None:
     """Serve the index: the page at /, the API beside it, and a worker for jobs."""
-    options = {"home": home, "host": host, "port": port, "processes": processes}
-    config = config_of(**options)
+    options = _given(home=home, host=host, port=port, processes=processes)
+    config = Config(**options)
     store_of(config).close()  # what is wrong with it is one line here
     _serve(config, options)
 
@@ -82,8 +82,8 @@ def up(
     processes: int | None,
 ) -> None:
     """Make or find data, index it, serve it: everything on one machine."""
-    options = {"home": home, "host": host, "port": port, "processes": processes}
-    config = config_of(**options)
+    options = _given(home=home, host=host, port=port, processes=processes)
+    config = Config(**options)
     folder = data
     if folder is None:
         started = time.monotonic()
@@ -119,9 +119,14 @@ def _simulated_sky(config: Config) -> Path:
     return folder
 
 
+def _given(**options: Any) -> Mapping[str, Any]:
+    """Options that were given on the command line."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
 def _serve(
     config: Config,
-    options: Mapping[str, object],
+    options: Mapping[str, Any],
     greet: Callable[[str], None] | None = None,
 ) -> None:
     """Serve until told to end, with workers; greet with the address once it answers."""

@@ -28,7 +28,8 @@ def reset(client: socket.socket) -> None:
 
 
 def descriptors() -> int:
-    return psutil.Process().num_fds()
+    count: int = psutil.Process().num_fds()
+    return count
 
 
 def connections_of_pool(served: Running) -> int:

@@ -18,14 +18,17 @@ _HEADERS = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @contextmanager
-def service(config: Config, **settings: float) -> Iterator[Running]:
-    app = create_app(config.model_copy(update=settings))
+def service(
+    config: Config, *, connection_stall_s: float = 30, connections: int | None = None
+) -> Iterator[Running]:
+    patience = {"connection_stall_s": connection_stall_s}
+    app = create_app(config.model_copy(update=patience))
 
     @app.get("/large")
     def large() -> Response:
         return Response(bytes(32 << 20))
 
-    with running(app, limit_concurrency=settings.get("connections")) as served:
+    with running(app, limit_concurrency=connections) as served:
         yield served
 
 
