@@ -80,8 +80,12 @@ def main() -> None:
     parser.add_argument("--sources", type=int, default=100_000)
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--home", type=Path, help="made here, or used if it is there")
+    parser.add_argument("--make", action="store_true", help="make the home, no more")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
+    if args.make:
+        make(args.home, args.sources)
+        return
     with tempfile.TemporaryDirectory() as scratch:
         home = args.home or Path(scratch)
         started = time.perf_counter()

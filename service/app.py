@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -12,11 +12,13 @@ from fastapi.staticfiles import StaticFiles
 
 from twinjet.service import errors, logs, tracing
 from twinjet.service.config import Config, configured
+from twinjet.service.ending import Ending
 from twinjet.service.lifespan import held
 from twinjet.service.metrics import Metrics
 from twinjet.service.middleware import add_middleware
 from twinjet.service.misconfiguration import ConfigError
 from twinjet.service.parameters import known_parameters
+from twinjet.service.protocol import PATIENCE
 from twinjet.service.routes import (
     batch,
     docs,
@@ -65,12 +67,14 @@ def create_app(config: Config | None = None) -> FastAPI:
     figures = Metrics()
     traces = tracing.spans()
     anonymous = _open_to_all(settings)
+    ending = Ending(settings.drain_s)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, object]]:
         try:
             async with held(app, settings, figures):
-                yield
+                ending.wait_for_signal()
+                yield {PATIENCE: settings.connection_stall_s}
         finally:
             figures.close()
             if traces is not None:
@@ -87,8 +91,16 @@ def create_app(config: Config | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.metrics = figures
+    app.state.ending = ending
     errors.install(app)
-    add_middleware(app, settings, anonymous=anonymous, figures=figures, traces=traces)
+    add_middleware(
+        app,
+        settings,
+        anonymous=anonymous,
+        figures=figures,
+        traces=traces,
+        ending=ending,
+    )
     # JSON before uploads, where they have a path in common.
     for module in (
         *(examples, batch, similar, probe, sources, generations),

@@ -71,6 +71,15 @@ class Config(BaseSettings):
     port: Annotated[
         int, Field(ge=0, le=65535, description="Port to serve on; 0 takes any")
     ] = 8000
+    processes: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=256,
+            description="Processes that `serve` answers by, on one port; each has an "
+            "encoder, caches and limits of its own, and they share the index",
+        ),
+    ] = 1
     root_path: Annotated[
         str, Field(description="Path prefix that a proxy in front takes off")
     ] = ""
@@ -96,6 +105,24 @@ class Config(BaseSettings):
             "it is refused (503) and never computed",
         ),
     ] = 10.0
+    reads: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=256,
+            description="Requests without a file that are computed at a time, and as "
+            "many that have a body; more wait for their turn",
+        ),
+    ] = 8
+    read_wait_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=60,
+            description="Seconds that a burst of them may wait for a turn, then they "
+            "are refused (503); at once where the line has not been empty for so long",
+        ),
+    ] = 0.25
     decoders: Annotated[
         int, Field(ge=1, le=256, description="Processes that decode uploads")
     ] = 2
@@ -117,6 +144,32 @@ class Config(BaseSettings):
             "is cut off (408)",
         ),
     ] = 1024
+    connection_stall_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=3600,
+            description="Seconds in which the headers of a request must have come, and "
+            "something must be taken of an answer; then the connection is closed",
+        ),
+    ] = 10.0
+    connections: Annotated[
+        int,
+        Field(
+            ge=2,
+            le=1_000_000,
+            description="Connections that a process has open; more are closed at once",
+        ),
+    ] = 1000
+    drain_s: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=600,
+            description="Seconds that the service goes on after SIGTERM, while /readyz "
+            "answers 503; then running requests have 18 s",
+        ),
+    ] = 1.0
     encoder: Annotated[
         Path | None,
         Field(

@@ -174,7 +174,7 @@ class SlowBodyError(RequestError):
 
 
 class OverloadedError(RequestError):
-    """More uploads wait than the service will answer in time."""
+    """More requests wait than the service will answer in time."""
 
     def __init__(
         self, detail: str, *, limit: float, actual: float, retry_after_s: float

@@ -5,7 +5,9 @@ from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from twinjet.service.access import Access
+from twinjet.service.admission import Admission
 from twinjet.service.config import Config
+from twinjet.service.ending import Ending, LastAnswers
 from twinjet.service.headers import SecurityHeaders
 from twinjet.service.limits import BodyLimit, BodyPace
 from twinjet.service.metrics import Metrics
@@ -32,6 +34,7 @@ def add_middleware(
     anonymous: Level,
     figures: Metrics,
     traces: Spans | None,
+    ending: Ending,
 ) -> None:
     """Add all of it; what is added last sees a request first.
 
@@ -45,6 +48,8 @@ def add_middleware(
         What needs no key.
     figures, traces
         Where requests are counted and told; None without a collector.
+    ending
+        Whether the service ends.
     """
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(
@@ -54,6 +59,7 @@ def add_middleware(
     )
     app.add_middleware(Access, anonymous=anonymous)
     app.add_middleware(Unforeseen)
+    app.add_middleware(Admission, places=settings.reads, wait_s=settings.read_wait_s)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -64,6 +70,7 @@ def add_middleware(
         )
     app.add_middleware(SecurityHeaders, hsts_s=settings.hsts_s)
     app.add_middleware(ServerTiming)
+    app.add_middleware(LastAnswers, ending=ending)
     app.add_middleware(Observation, metrics=figures)
     if settings.trusted_proxies:
         proxies = list(settings.trusted_proxies)

@@ -111,7 +111,10 @@ class _Exchange:
         }
         if aborted:
             fields["aborted"] = True
-        failed = aborted or self.status is None or self.status >= _FAULT
+        # Refusals of an overload come by the hundred; `Admission` sums them up.
+        refused = self._scope["state"].get("refused", False)
+        failed = self.status is None or self.status >= _FAULT
+        failed = aborted or (failed and not refused)
         level = logging.WARNING if failed else logging.INFO
         _log.log(
             level,

@@ -5,39 +5,47 @@ import os
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
+from urllib.error import URLError
 from urllib.parse import quote
 
 import click
 import uvicorn
+from fastapi import FastAPI
 from uvicorn.config import LOGGING_CONFIG
 
 from twinjet.index.errors import DatabaseDamagedError
 from twinjet.index.jobs.request import ReindexRequest
-from twinjet.service.app import create_app
 from twinjet.service.commands.following import index_catalogue
 from twinjet.service.commands.options import (
     HOME,
     PIXEL_SCALE,
-    config_of,
     errors,
     store_of,
 )
-from twinjet.service.config import Config
+from twinjet.service.config import Config, configured
+from twinjet.service.processes import APPLICATION, STARTING_S, serve_by_many
+from twinjet.service.protocol import PatientProtocol
 from twinjet.service.workers import Workers
 
 # Of the demonstration; indexed in about a minute on two cores.
 _SIMULATED = 2000
 
-# Running requests get so long at the end.
-_GRACE_S = 20
+# Running requests get so long at the end, after the time that the service says so.
+_GRACE_S = 18
 
 _HOST = click.option("--host", help="Address [TWINJET_HOST].")
 _PORT = click.option(
     "--port", type=click.IntRange(0, 65535), help="Port [TWINJET_PORT]."
+)
+_PROCESSES = click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    help="Processes that answer, on one port [TWINJET_PROCESSES].",
 )
 
 
@@ -45,17 +53,20 @@ _PORT = click.option(
 @HOME
 @_HOST
 @_PORT
-def serve(home: Path | None, host: str | None, port: int | None) -> None:
+@_PROCESSES
+def serve(
+    home: Path | None, host: str | None, port: int | None, processes: int | None
+) -> None:
     """Serve the index: the page at /, the API beside it, and a worker for jobs."""
-    config = config_of(home, host=host, port=port)
+    options = _given(home=home, host=host, port=port, processes=processes)
+    config = configured(**options)
     try:
         store_of(config).close()  # what is wrong with it is one line here
     except DatabaseDamagedError as exc:
         # Servers say so to everybody who asks; there is nothing to work on.
         errors.print(f"twinjet: {exc}", markup=False)
         config = config.model_copy(update={"workers": 0})
-    with _workers(config):
-        _server(config).run()
+    _serve(config, options)
 
 
 @click.command()
@@ -68,15 +79,18 @@ def serve(home: Path | None, host: str | None, port: int | None) -> None:
 @HOME
 @_HOST
 @_PORT
+@_PROCESSES
 def up(
     data: Path | None,
     pixel_scale: float | None,
     home: Path | None,
     host: str | None,
     port: int | None,
+    processes: int | None,
 ) -> None:
     """Make or find data, index it, serve it: everything on one machine."""
-    config = config_of(home, host=host, port=port)
+    options = _given(home=home, host=host, port=port, processes=processes)
+    config = configured(**options)
     folder = data
     if folder is None:
         started = time.monotonic()
@@ -89,11 +103,7 @@ def up(
     report = index_catalogue(config, request.read(), request)
     _say(f"index ({report['count']} sources)", started)
     started = time.monotonic()
-    server = _server(config)
-    greeter = threading.Thread(target=_greet, args=(server, started), daemon=True)
-    greeter.start()
-    with _workers(config):
-        server.run()
+    _serve(config, options, lambda root: _greet(root, started))
 
 
 @contextmanager
@@ -116,21 +126,58 @@ def _simulated_sky(config: Config) -> Path:
     return folder
 
 
-def _server(config: Config) -> uvicorn.Server:
+def _given(**options: Any) -> Mapping[str, Any]:
+    """Options that were given on the command line."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _serve(
+    config: Config,
+    options: Mapping[str, Any],
+    greet: Callable[[str], None] | None = None,
+) -> None:
+    """Serve until told to end, with workers; greet with the address once it answers."""
     if config.anonymous is None and _is_loopback(config.host):
+        options = {**options, "anonymous": "ingest"}
         config = config.model_copy(update={"anonymous": "ingest"})
-    return uvicorn.Server(
-        uvicorn.Config(
-            create_app(config),
-            host=config.host,
-            port=config.port,
-            root_path=config.root_path,
-            timeout_graceful_shutdown=_GRACE_S,
-            # Else it would believe whoever comes from this machine.
-            proxy_headers=False,
-            log_level="warning",
-            log_config=LOGGING_CONFIG if config.log_format == "text" else None,
-        )
+    if config.processes == 1:
+        # Here, for the first of several processes needs no application.
+        from twinjet.service.app import create_app  # noqa: PLC0415
+
+        server = _settings(config, create_app(config))
+    else:
+        server = _settings(config)
+    with _workers(config), closing(server.bind_socket()) as listener:
+        if greet is not None:
+            host, port = listener.getsockname()[:2]
+            root = f"http://{host}:{port}"
+            threading.Thread(target=greet, args=(root,), daemon=True).start()
+        if config.processes == 1:
+            uvicorn.Server(server).run([listener])
+        else:
+            serve_by_many(server, listener, config, options)
+
+
+def _settings(config: Config, app: FastAPI | None = None) -> uvicorn.Config:
+    """Of uvicorn; without an application each of several processes makes its own."""
+    return uvicorn.Config(
+        app or APPLICATION,
+        factory=app is None,
+        workers=config.processes,
+        timeout_worker_healthcheck=STARTING_S,
+        host=config.host,
+        port=config.port,
+        root_path=config.root_path,
+        http=PatientProtocol,
+        # There are none: who asks to change to one is answered as anybody.
+        ws="none",
+        limit_concurrency=config.connections,
+        timeout_graceful_shutdown=_GRACE_S,
+        # Else it would believe whoever comes from this machine.
+        proxy_headers=False,
+        log_level="warning" if app else "info",
+        access_log=False,
+        log_config=LOGGING_CONFIG if config.log_format == "text" else None,
     )
 
 
@@ -142,15 +189,14 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _greet(server: uvicorn.Server, started: float) -> None:
+def _greet(root: str, started: float) -> None:
     """Ask the first question, as a user would, and say what to try."""
-    while not server.started:
-        if server.should_exit:
-            return
+    while True:
+        with suppress(URLError):
+            _get(f"{root}/livez")
+            break
         time.sleep(0.02)
     _say("start", started)
-    host, port = server.servers[0].sockets[0].getsockname()[:2]
-    root = f"http://{host}:{port}"
     started = time.monotonic()
     first = _get(f"{root}/sources?limit=1")["sources"][0]["source"]
     name = quote(first["source_id"], safe="")

@@ -1,8 +1,9 @@
 """Is the process alive, can it answer."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from twinjet.service.dependencies import ResourcesDep
+from twinjet.service.ending import Ending
 from twinjet.service.readiness import readiness
 from twinjet.service.schemas import Health
 from twinjet.service.scopes import PUBLIC
@@ -18,11 +19,20 @@ async def livez() -> Health:
 @router.get(
     "/readyz",
     summary="The service can answer a search",
-    responses={503: {"model": Health, "description": "No index to answer from"}},
+    responses={
+        503: {
+            "model": Health,
+            "description": "No index to answer from, or the service is ending",
+        }
+    },
 )
-def readyz(held: ResourcesDep, response: Response) -> Health:
+def readyz(request: Request, held: ResourcesDep, response: Response) -> Health:
     found = readiness(held)
-    if found.generation is None:
-        response.status_code = 503
     number = None if found.generation is None else found.generation.number
-    return Health(status=found.status, generation=number, trouble=found.trouble)
+    health = Health(status=found.status, generation=number, trouble=found.trouble)
+    ending: Ending = request.app.state.ending
+    if ending.begun:
+        health.status, health.trouble = "unavailable", "the service is ending"
+    if health.status == "unavailable":
+        response.status_code = 503
+    return health

@@ -12,6 +12,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
+from twinjet.service.protocol import PatientProtocol
+
 _PATIENCE_S = 60.0
 
 _BOUNDARY = b"7d8a4c"
@@ -23,6 +25,7 @@ class Running:
 
     app: FastAPI
     port: int
+    server: uvicorn.Server
 
     @property
     def url(self) -> str:
@@ -37,25 +40,33 @@ class Running:
 
 
 @contextmanager
-def running(app: FastAPI) -> Iterator[Running]:
+def running(app: FastAPI, *, limit_concurrency: int | None = None) -> Iterator[Running]:
     """The application with its lifespan, in a thread, for as long as this is open."""
     server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_level="warning", timeout_graceful_shutdown=10)
+        uvicorn.Config(
+            app,
+            port=0,
+            http=PatientProtocol,
+            limit_concurrency=limit_concurrency,
+            log_level="warning",
+            timeout_graceful_shutdown=10,
+        )
     )
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
         wait_until(lambda: server.started or not thread.is_alive())
         assert server.started
-        yield Running(app, server.servers[0].sockets[0].getsockname()[1])
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Running(app, port, server)
     finally:
         server.should_exit = True
         thread.join()
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
-    """Come back when something is so, at most a minute."""
-    deadline = time.monotonic() + _PATIENCE_S
+def wait_until(is_so: Callable[[], bool], patience_s: float = _PATIENCE_S) -> None:
+    """Come back when something is so, at most a minute if nothing else is said."""
+    deadline = time.monotonic() + patience_s
     while not is_so():
         assert time.monotonic() < deadline, "it never came to be"
         time.sleep(0.002)

@@ -1,0 +1,5 @@
+"""``python benchmarks/load``: see `load_command`."""
+
+from load_command import main
+
+main()

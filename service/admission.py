@@ -1,0 +1,235 @@
+"""Requests without a file: so many are computed at a time, and few wait long.
+
+More threads than cores make no answer sooner and each later. So the rest waits, and
+where the line never empties it is refused at once (503): what is answered is then
+answered as soon as ever, and who is refused knows it in a moment.
+"""
+
+import asyncio
+import logging
+import time
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from twinjet.service.content import FORM, media_type
+from twinjet.service.errors import OverloadedError, refusal
+
+_log = logging.getLogger(__name__)
+
+# Always answered: what asks whether the service lives, and files.
+_EXEMPT = ("/livez", "/readyz", "/metrics", "/static/")
+
+# A burst may wait as long as the setting says. In a line that has not been empty for
+# so long nobody would have a turn for waiting; the newest then have the next ones, for
+# those behind them were late before (Maurer 2015, "Fail at Scale", ACM Queue 13).
+_STANDING_WAIT_S = 0.02
+
+# Who comes when so many wait for each place is refused at once.
+_WAITING_EACH = 16
+
+_READING = ("GET", "HEAD")
+_RETRY_AFTER_S = 1.0
+_REPORT_EACH_S = 10.0
+
+
+class Line:
+    """Places, and those who wait for one.
+
+    Parameters
+    ----------
+    places
+        How many there are.
+    wait_s
+        Longest wait for one, in a line that has been empty as recently.
+    """
+
+    def __init__(self, places: int, *, wait_s: float) -> None:
+        self._places = places
+        self._wait_s = wait_s
+        self._taken = 0
+        # The oldest first; each is told whether it has a place.
+        self._waiting: dict[asyncio.Future[bool], None] = {}
+        self._was_empty = time.monotonic()
+
+    @property
+    def taken(self) -> int:
+        """Places that are taken."""
+        return self._taken
+
+    @property
+    def waiting(self) -> int:
+        """Who wait for one."""
+        return len(self._waiting)
+
+    async def take(self) -> None:
+        """Have a place, now or soon.
+
+        Raises
+        ------
+        OverloadedError
+            There was none in time.
+        """
+        if not self._waiting:
+            self._was_empty = time.monotonic()
+            if self._taken < self._places:
+                self._taken += 1
+                return
+        if len(self._waiting) >= _WAITING_EACH * self._places:
+            raise self._refused()
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[bool] = loop.create_future()
+        self._waiting[turn] = None
+        wait_s = _STANDING_WAIT_S if self._standing() else self._wait_s
+        late = loop.call_later(wait_s, self._give_up, turn)
+        try:
+            given = await turn
+        except asyncio.CancelledError:
+            self._waiting.pop(turn, None)
+            if turn.done() and not turn.cancelled() and turn.result():
+                self.leave()
+            raise
+        finally:
+            late.cancel()
+        if not given:
+            raise self._refused()
+
+    def leave(self) -> None:
+        """Give a place back, to whom it is the turn of."""
+        if self._waiting:
+            newest = self._standing()
+            turn = self._waiting.popitem()[0] if newest else next(iter(self._waiting))
+            self._waiting.pop(turn, None)
+            turn.set_result(True)
+        else:
+            self._taken -= 1
+        if not self._waiting:
+            self._was_empty = time.monotonic()
+
+    def _standing(self) -> bool:
+        """Whether somebody has waited all the time, for as long as a burst may."""
+        return time.monotonic() - self._was_empty > self._wait_s
+
+    def _give_up(self, turn: asyncio.Future[bool]) -> None:
+        if not turn.done():
+            self._waiting.pop(turn, None)
+            turn.set_result(False)
+
+    def _refused(self) -> OverloadedError:
+        detail = (
+            f"{self._places} requests are computed and {len(self._waiting)} wait; "
+            "try again in a moment"
+        )
+        return OverloadedError(
+            detail,
+            limit=self._places,
+            actual=self._taken + len(self._waiting),
+            retry_after_s=_RETRY_AFTER_S,
+        )
+
+
+class Admission:
+    """ASGI middleware: a request has a place until its answer begins.
+
+    From then on it costs little, and its client may read as slowly as it likes. A
+    request with a body has none before that has come. Searches that change nothing and
+    what is sent with a body, such as batches, stand in two lines, so that the long ones
+    leave room for the short. Forms with files have the line of `Inference`.
+
+    Parameters
+    ----------
+    app
+        The application inside.
+    places
+        Of each line.
+    wait_s
+        Longest wait.
+    """
+
+    def __init__(self, app: ASGIApp, *, places: int, wait_s: float) -> None:
+        self._app = app
+        self.reads = Line(places, wait_s=wait_s)
+        self.others = Line(places, wait_s=wait_s)
+        self._refusals = 0
+        self._reported = time.monotonic()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on when it is its turn, or refuse it."""
+        headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        if scope["type"] != "http" or _is_exempt(scope, headers):
+            await self._app(scope, receive, send)
+            return
+        turn = _Turn(self.reads if scope["method"] in _READING else self.others)
+
+        async def received() -> Message:
+            message = await receive()
+            if message["type"] == "http.request" and not message.get("more_body"):
+                await self._admit(turn, scope)
+            return message
+
+        async def begun(message: Message) -> None:
+            turn.end()
+            await send(message)
+
+        try:
+            if _has_body(headers):
+                await self._app(scope, received, begun)
+                return
+            try:
+                await self._admit(turn, scope)
+            except OverloadedError as exc:
+                answer = await refusal(Request(scope), exc)
+                await answer(scope, receive, send)
+                return
+            await self._app(scope, receive, begun)
+        finally:
+            turn.end()
+
+    async def _admit(self, turn: "_Turn", scope: Scope) -> None:
+        try:
+            await turn.begin()
+        except OverloadedError:
+            scope["state"]["refused"] = True
+            self._count_refusal()
+            raise
+
+    def _count_refusal(self) -> None:
+        """One line in the log for many refusals."""
+        self._refusals += 1
+        now = time.monotonic()
+        if self._refusals == 1 or now - self._reported > _REPORT_EACH_S:
+            _log.warning("overloaded: %d requests refused so far", self._refusals)
+            self._reported = now
+
+
+class _Turn:
+    """Of one request, which has a place once at most."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._over = self._begun = False
+
+    async def begin(self) -> None:
+        """Have a place, unless the answer has begun without one."""
+        if not self._over:
+            await self._line.take()
+            self._begun = True
+
+    def end(self) -> None:
+        """Give it back, if there is one."""
+        if self._begun and not self._over:
+            self._line.leave()
+        self._over = True
+
+
+def _is_exempt(scope: Scope, headers: Headers) -> bool:
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    if path.startswith(_EXEMPT):
+        return True
+    return scope["method"] not in _READING and media_type(headers) == FORM
+
+
+def _has_body(headers: Headers) -> bool:
+    length = headers.get("content-length", "0")
+    return length != "0" or "transfer-encoding" in headers

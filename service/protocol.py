@@ -1,0 +1,119 @@
+"""uvicorn's protocol for HTTP, with clocks for clients that are slow or silent.
+
+uvicorn itself waits for ever for the headers of a request, and for a client to take
+its answer. `twinjet serve` uses this; for others it is
+
+    uvicorn --http twinjet.service.protocol:PatientProtocol …
+"""
+
+import asyncio
+import math
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+PATIENCE = "connection_stall_s"
+"""Key of the state that the lifespan gives to the server."""
+
+_PATIENCE_S = 10.0
+
+_LATE = (
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+)
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n"
+    b"content-length: 0\r\n\r\n"
+)
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """One connection, which ends when its client stalls.
+
+    The headers of a request must have come so soon after the connection, or after
+    their first byte; and of an answer that is not taken whole something must be taken
+    each time. How soon is `PATIENCE` in the state of the lifespan. Bodies are timed by
+    `BodyPace`, which can answer. Of more connections than ``limit_concurrency`` the
+    newest is closed, and the others go on; uvicorn would refuse whatever they ask.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._patience_s: float = self.app_state.get(PATIENCE, _PATIENCE_S)
+        self._headers_due: asyncio.TimerHandle | None = None
+        self._taking: asyncio.TimerHandle | None = None
+        self._something_came = False
+        self._unsent: float = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Of asyncio."""
+        super().connection_made(transport)
+        if self.limit_concurrency and len(self.connections) >= self.limit_concurrency:
+            transport.write(_FULL)
+            transport.close()
+            return
+        self._time_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Of asyncio."""
+        self._stop_timing_headers()
+        if self._taking is not None:
+            self._taking.cancel()
+            self._taking = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Of asyncio."""
+        super().data_received(data)
+        self._something_came = True
+        # None before the first request, whatever uvicorn declares.
+        if self.cycle and not self.cycle.response_complete:
+            self._stop_timing_headers()
+        else:
+            self._time_headers()
+
+    def pause_writing(self) -> None:
+        """Of asyncio: the client takes less than it is sent."""
+        super().pause_writing()
+        self._time_answer()
+
+    def resume_writing(self) -> None:
+        """Of asyncio: the client has taken most of it, and is sent more."""
+        super().resume_writing()
+        self._unsent = math.inf
+
+    def on_response_complete(self) -> None:
+        """Of uvicorn: all of the answer is written, if not taken."""
+        super().on_response_complete()
+        self._something_came = False
+        if self.transport.get_write_buffer_size():
+            self._time_answer()
+
+    def _time_headers(self) -> None:
+        if self._headers_due is None and not self.transport.is_closing():
+            self._headers_due = self.loop.call_later(self._patience_s, self._late)
+
+    def _stop_timing_headers(self) -> None:
+        if self._headers_due is not None:
+            self._headers_due.cancel()
+            self._headers_due = None
+
+    def _late(self) -> None:
+        self._headers_due = None
+        # What comes after an early answer is the rest of a body, and nobody waits.
+        if self._something_came and not (self.cycle and self.cycle.more_body):
+            self.transport.write(_LATE)
+        self.transport.close()
+        self._time_answer()
+
+    def _time_answer(self) -> None:
+        if self._taking is None:
+            self._unsent = self.transport.get_write_buffer_size()
+            self._taking = self.loop.call_later(self._patience_s, self._is_it_taken)
+
+    def _is_it_taken(self) -> None:
+        self._taking = None
+        left = self.transport.get_write_buffer_size()
+        if left >= self._unsent > 0:
+            self.transport.abort()
+        elif left:
+            self._time_answer()

@@ -1,0 +1,271 @@
+"""So many requests are computed at a time; the rest waits a little, or is refused."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+from fastapi.responses import StreamingResponse
+from problems import assert_problem
+from serving import Running, read_answer, running, wait_until
+
+from twinjet.service import admission
+from twinjet.service.admission import Line
+from twinjet.service.app import create_app
+from twinjet.service.config import Config
+from twinjet.service.errors import OverloadedError
+
+_LONG_S = 60.0
+
+
+class Held:
+    """Requests that are answered when they are let go."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.go_on = threading.Event()
+
+    def wait(self) -> dict[str, str]:
+        self.begun += 1
+        assert self.go_on.wait(_LONG_S)
+        return {}
+
+
+@contextmanager
+def service(
+    config: Config, *, places: int = 1, wait_s: float = 0.05
+) -> Iterator[tuple[Running, Held]]:
+    app = create_app(config.model_copy(update={"reads": places, "read_wait_s": wait_s}))
+    held = Held()
+    app.get("/held")(held.wait)
+    app.post("/held")(held.wait)
+
+    @app.get("/streamed")
+    def streamed() -> StreamingResponse:
+        def parts() -> Iterator[bytes]:
+            yield b"first"
+            held.wait()
+
+        return StreamingResponse(parts())
+
+    with running(app) as served:
+        try:
+            yield served, held
+        finally:
+            held.go_on.set()
+
+
+def get(served: Running, path: str = "/similar/T100%2B003") -> httpx.Response:
+    return httpx.get(served.url + path, timeout=_LONG_S)
+
+
+def batch(served: Running) -> httpx.Response:
+    asked = {"ids": ["T100+003"]}
+    return httpx.post(f"{served.url}/similar/batch", json=asked, timeout=_LONG_S)
+
+
+def test_without_a_place_a_request_is_refused_and_others_go_on(
+    config: Config, sky: Path
+) -> None:
+    with service(config) as (served, held), ThreadPoolExecutor(1) as clients:
+        first = clients.submit(get, served, "/held")
+        wait_until(lambda: held.begun == 1)
+        with served.connection() as client:
+            for _ in range(3):
+                client.sendall(b"GET /held HTTP/1.1\r\nHost: a\r\n\r\n")
+                status, headers, problem = read_answer(client)
+                assert (status, problem["type"]) == (503, "/problems/overloaded")
+                assert (problem["limit"], problem["actual"]) == (1, 1)
+                assert int(headers["retry-after"]) >= 1
+                assert problem["request_id"] == headers["x-request-id"]
+            # By the same connection: what says how the service is.
+            client.sendall(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert read_answer(client)[0] == 200
+        for path in ("/readyz", "/metrics", "/static/style.css"):
+            assert get(served, path).status_code in {200, 404}
+        assert batch(served).status_code == 200
+        cutout = {"file": (sky / "T003.fits").read_bytes()}
+        upload = httpx.post(f"{served.url}/similar", files=cutout, timeout=_LONG_S)
+        assert upload.status_code == 200
+        held.go_on.set()
+        assert first.result().status_code == 200
+        assert get(served).status_code == 200
+
+
+def test_bodies_have_a_line_of_their_own(config: Config) -> None:
+    with service(config) as (served, held), ThreadPoolExecutor(1) as clients:
+        first = clients.submit(httpx.post, f"{served.url}/held", timeout=_LONG_S)
+        wait_until(lambda: held.begun == 1)
+        assert_problem(batch(served), 503, "overloaded")
+        assert get(served).status_code == 200
+        held.go_on.set()
+        assert first.result().status_code == 200
+        assert batch(served).status_code == 200
+
+
+def test_a_burst_waits_for_its_turn(config: Config) -> None:
+    with (
+        service(config, wait_s=_LONG_S) as (served, held),
+        ThreadPoolExecutor(8) as clients,
+    ):
+        all_of_them = [clients.submit(get, served, "/held") for _ in range(8)]
+        wait_until(lambda: held.begun == 1)
+        held.go_on.set()
+        assert [one.result().status_code for one in all_of_them] == [200] * 8
+
+
+def test_an_answer_that_has_begun_has_no_place(config: Config) -> None:
+    with service(config) as (served, held), served.connection() as client:
+        client.sendall(b"GET /streamed HTTP/1.1\r\nHost: a\r\n\r\n")
+        wait_until(lambda: held.begun == 1)
+        assert get(served).status_code == 200
+
+
+def test_a_body_that_is_still_to_come_has_no_place(config: Config) -> None:
+    with service(config) as (served, _), served.connection() as client:
+        client.sendall(
+            b"POST /similar/batch HTTP/1.1\r\nHost: a\r\nContent-Length: 22\r\n"
+            b"Content-Type: application/json\r\n\r\n"
+        )
+        assert batch(served).status_code == 200
+        client.sendall(b'{"ids": ["T100+003"] }')
+        assert read_answer(client)[0] == 200
+        assert batch(served).status_code == 200
+
+
+def test_a_failed_request_gives_its_place_back(config: Config) -> None:
+    with service(config) as (served, _):
+        for _ in range(3):
+            assert_problem(get(served, "/similar/nobody"), 404, "unknown-source")
+            assert get(served, "/nowhere").status_code == 404
+            assert get(served).status_code == 200
+
+
+def test_at_many_times_capacity_each_is_answered_or_refused(config: Config) -> None:
+    with service(config, places=2) as (served, held):
+        with httpx.Client(base_url=served.url, timeout=_LONG_S) as client:
+
+            def ask(number: int) -> httpx.Response:
+                return client.get(f"/similar/T100%2B{number % 40:03d}")
+
+            with ThreadPoolExecutor(32) as clients:
+                two = [clients.submit(get, served, "/held") for _ in range(2)]
+                wait_until(lambda: held.begun == 2)
+                refused = list(clients.map(ask, range(64)))
+                held.go_on.set()
+                assert {one.result().status_code for one in two} == {200}
+                answers = list(clients.map(ask, range(400)))
+        for answer in refused:
+            assert_problem(answer, 503, "overloaded")
+        assert {one.status_code for one in answers} <= {200, 503}
+        for number, answer in enumerate(answers):
+            if answer.status_code == 200:
+                asked = answer.json()["query"]["source"]["source_id"]
+                assert asked == f"T100+{number % 40:03d}"
+        assert get(served).status_code == 200
+
+
+def test_refusals_are_summed_up_in_the_log(
+    config: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    with service(config) as (served, held), ThreadPoolExecutor(1) as clients:
+        clients.submit(get, served, "/held")
+        wait_until(lambda: held.begun == 1)
+        for _ in range(10):
+            assert get(served).status_code == 503
+        held.go_on.set()
+    warnings = [r for r in caplog.records if r.levelno >= logging.WARNING]
+    assert len([one for one in warnings if "refused" in one.getMessage()]) == 1
+    assert not any("GET" in one.getMessage() for one in warnings)
+
+
+def test_turns_are_given_in_order() -> None:
+    async def main() -> list[int]:
+        line = Line(1, wait_s=_LONG_S)
+        await line.take()
+        served: list[int] = []
+
+        async def one(number: int) -> None:
+            await line.take()
+            served.append(number)
+            line.leave()
+
+        waiting = [asyncio.create_task(one(number)) for number in range(5)]
+        await asyncio.sleep(0)
+        assert line.waiting == 5
+        line.leave()
+        await asyncio.gather(*waiting)
+        assert (line.taken, line.waiting) == (0, 0)
+        return served
+
+    assert asyncio.run(main()) == [0, 1, 2, 3, 4]
+
+
+def test_in_a_line_that_never_empties_the_newest_is_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(admission, "_STANDING_WAIT_S", _LONG_S)
+
+    async def main() -> list[int]:
+        line = Line(1, wait_s=0.0)
+        await line.take()
+        served: list[int] = []
+
+        async def one(number: int) -> None:
+            await line.take()
+            served.append(number)
+
+        waiting = [asyncio.create_task(one(number)) for number in range(3)]
+        await asyncio.sleep(0)
+        for number in range(3):
+            line.leave()
+            await waiting[2 - number]
+        line.leave()
+        assert (line.taken, line.waiting) == (0, 0)
+        return served
+
+    assert asyncio.run(main()) == [2, 1, 0]
+
+
+def test_a_line_has_an_end() -> None:
+    async def main() -> None:
+        line = Line(1, wait_s=_LONG_S)
+        await line.take()
+        waiting = []
+        while True:
+            task = asyncio.create_task(line.take())
+            await asyncio.sleep(0)
+            if task.done():
+                break
+            waiting.append(task)
+        with pytest.raises(OverloadedError) as refused:
+            task.result()
+        assert refused.value.actual == 1 + len(waiting) == 1 + line.waiting
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        line.leave()
+        assert (line.taken, line.waiting) == (0, 0)
+
+    asyncio.run(main())
+
+
+def test_a_place_given_to_one_who_is_cancelled_goes_to_the_next() -> None:
+    async def main() -> None:
+        line = Line(1, wait_s=_LONG_S)
+        await line.take()
+        gone, next_one = (asyncio.create_task(line.take()) for _ in range(2))
+        await asyncio.sleep(0)
+        line.leave()  # to the first, which is cancelled before it knows
+        gone.cancel()
+        await next_one
+        assert gone.cancelled()
+        line.leave()
+        assert (line.taken, line.waiting) == (0, 0)
+
+    asyncio.run(main())

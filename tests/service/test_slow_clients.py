@@ -1,0 +1,151 @@
+"""Clients that stall are cut off, and keep nobody waiting."""
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx2 as httpx
+import pytest
+from fastapi import Response
+from serving import Running, read_answer, running, upload_bytes, wait_until
+
+from twinjet.service.app import create_app
+from twinjet.service.config import Config
+
+_HEADERS = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n"
+
+
+@contextmanager
+def service(
+    config: Config, *, connection_stall_s: float = 30, connections: int | None = None
+) -> Iterator[Running]:
+    patience = {"connection_stall_s": connection_stall_s}
+    app = create_app(config.model_copy(update=patience))
+
+    @app.get("/large")
+    def large() -> Response:
+        return Response(bytes(32 << 20))
+
+    with running(app, limit_concurrency=connections) as served:
+        yield served
+
+
+def is_closed(client: socket.socket) -> bool:
+    """Wait until the other side has closed, whatever it sends before."""
+    try:
+        while client.recv(1 << 16):
+            pass
+    except ConnectionResetError:
+        pass
+    return True
+
+
+def test_a_silent_connection_is_closed(config: Config) -> None:
+    with service(config, connection_stall_s=0.2) as served:
+        with served.connection() as client:
+            assert client.recv(1) == b""
+        # And one that has been of use, as soon as its next request stalls.
+        with served.connection() as client:
+            client.sendall(_HEADERS + b"\r\n")
+            assert read_answer(client)[0] == 200
+            client.sendall(b"G")
+            assert client.recv(1000).startswith(b"HTTP/1.1 408 ")
+            assert is_closed(client)
+
+
+def test_headers_that_trickle_are_cut_off(config: Config) -> None:
+    with (
+        service(config, connection_stall_s=0.5) as served,
+        served.connection() as client,
+    ):
+        client.sendall(_HEADERS)
+        client.settimeout(0.02)
+        answer, lines = b"", 0
+        while not answer:
+            try:
+                answer = client.recv(1000)
+            except TimeoutError:
+                client.sendall(b"X-Slow: 1\r\n")
+                lines += 1
+            assert lines < 3000, "they were waited for"
+        assert lines > 1
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        client.settimeout(60)
+        assert is_closed(client)
+
+
+def test_headers_in_two_pieces_are_whole(config: Config) -> None:
+    with (
+        service(config, connection_stall_s=30) as served,
+        served.connection() as client,
+    ):
+        for _ in range(3):
+            client.sendall(_HEADERS[:20])
+            client.sendall(_HEADERS[20:] + b"\r\n")
+            assert read_answer(client)[0] == 200
+
+
+def test_a_request_may_take_longer_than_its_headers(config: Config, sky: Path) -> None:
+    """The clock of the headers stops when they have come."""
+    body = (sky / "T003.fits").read_bytes()
+    with (
+        service(config, connection_stall_s=0.2) as served,
+        served.connection() as client,
+    ):
+        head, form = upload_bytes("/similar", body)
+        client.sendall(head)
+        began, sent = time.monotonic(), 0
+        while time.monotonic() < began + 0.6:
+            client.sendall(form[sent : sent + 1])
+            sent += 1
+        client.sendall(form[sent:])
+        assert read_answer(client)[0] == 200
+
+
+def test_an_answer_that_nobody_takes_is_dropped(config: Config) -> None:
+    with (
+        service(config, connection_stall_s=0.2) as served,
+        served.connection() as client,
+    ):
+        client.sendall(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert client.recv(1)
+        wait_until(lambda: not _open(served))
+
+
+def test_a_large_answer_that_is_taken_is_whole(config: Config) -> None:
+    with service(config, connection_stall_s=30) as served:
+        assert len(httpx.get(f"{served.url}/large", timeout=60).content) == 32 << 20
+
+
+def _open(served: Running) -> int:
+    return len(served.server.server_state.connections)
+
+
+def test_more_connections_than_there_may_be_are_closed(config: Config) -> None:
+    with service(config, connections=4) as served, ExitStack() as stack:
+        clients = [stack.enter_context(served.connection()) for _ in range(3)]
+        wait_until(lambda: _open(served) == 3)
+        for _ in range(5):
+            with served.connection() as one_more:
+                assert one_more.recv(1000).startswith(b"HTTP/1.1 503 ")
+        # Those that were there before go on.
+        for client in clients:
+            client.sendall(_HEADERS + b"\r\n")
+            assert read_answer(client)[0] == 200
+
+
+@pytest.mark.parametrize("part", ["nothing", "headers", "body"])
+def test_many_slow_clients_keep_nobody_waiting(
+    config: Config, sky: Path, part: str
+) -> None:
+    head, body = upload_bytes("/similar", (sky / "T003.fits").read_bytes())
+    sent = {"nothing": b"", "headers": head[:40], "body": head + body[:100]}[part]
+    with service(config, connection_stall_s=30) as served, ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(served.connection()).sendall(sent)
+        wait_until(lambda: _open(served) == 100)
+        with httpx.Client(base_url=served.url, timeout=10) as client:
+            for _ in range(20):
+                assert client.get("/similar/T100%2B003").status_code == 200
