@@ -60,6 +60,7 @@ class Asking:
 
     def similar(self, answer: Answer, query: QueryOut) -> Response:
         """Neighbours with links, and the address of the next page."""
+        note(self.request, answer.timings_ms)
         began = time.perf_counter()
         out = SimilarOut(
             query=query,
@@ -69,7 +70,6 @@ class Asking:
             neighbours=self._neighbours(answer.neighbours),
             next=self._next_page(answer.neighbours, more=answer.more),
         )
-        note(self.request, answer.timings_ms)
         return self._reply(
             out,
             out.generation,
@@ -80,6 +80,7 @@ class Asking:
 
     def batch(self, answer: BatchAnswer, radius_arcsec: float) -> Response:
         """What came of each row."""
+        note(self.request, answer.timings_ms)
         began = time.perf_counter()
         out = BatchOut(
             query=BatchQueryOut(rows=len(answer.results), radius_arcsec=radius_arcsec),
@@ -89,13 +90,13 @@ class Asking:
             failed=sum(result.error is not None for result in answer.results),
             results=[self._result(result) for result in answer.results],
         )
-        note(self.request, answer.timings_ms)
         return self._reply(
             out, out.generation, partial(batch_table, answer.results), began
         )
 
     def outliers(self, answer: OutliersAnswer) -> Response:
         """Isolated sources, and the address of the next page."""
+        note(self.request, answer.timings_ms)
         began = time.perf_counter()
         calibration = calibration_of(self.served.searcher)
         out = OutliersOut(
@@ -115,7 +116,6 @@ class Asking:
             ],
             next=self._next_page(answer.outliers, more=answer.more),
         )
-        note(self.request, answer.timings_ms)
         return self._reply(
             out,
             out.generation,
