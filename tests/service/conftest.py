@@ -42,6 +42,6 @@ def client(config: Config) -> Iterator[TestClient]:
 @pytest.fixture
 def empty_client(tmp_path: Path, config: Config) -> Iterator[TestClient]:
     """A service with nothing to serve."""
-    app = create_app(Config(home=tmp_path, encoder=config.encoder, refresh_s=0.05))
+    app = create_app(config.model_copy(update={"home": tmp_path}))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client

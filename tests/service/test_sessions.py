@@ -340,6 +340,7 @@ def test_a_session_goes_on_in_the_next_generation(tmp_path: Path) -> None:
         home=tmp_path / "home",
         encoder=tmp_path / "encoder" / "small.json",
         refresh_s=3600,
+        anonymous="ingest",
     )
     app = create_app(config)
     with TestClient(app, raise_server_exceptions=False) as client:
