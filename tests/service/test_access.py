@@ -368,7 +368,7 @@ def test_the_description_says_what_needs_a_key(config: Config) -> None:
     assert paths["/sessions"]["post"]["security"] == [{"key": ["ingest"]}]
     assert paths["/sources"]["get"]["security"] == [{}, {"key": ["read"]}]
     assert "security" not in paths["/livez"]["get"]
-    assert {"401", "403"} <= set(paths["/sources"]["get"]["responses"])
+    assert {"401", "429"} <= set(paths["/sources"]["get"]["responses"])
     with service(config, anonymous="none") as client:
         closed = client.get("/openapi.json").json()["paths"]
     assert closed["/sources"]["get"]["security"] == [{"key": ["read"]}]
