@@ -23,7 +23,7 @@ serve: $(VENV)/.installed ## make or find data, build an index, serve http://127
 	@exec $(BIN)/twinjet up --home "$(HOME_DIR)" --port $(PORT) $(if $(DATA),--data "$(DATA)")
 
 test: $(VENV)/.developed ## run every test, on all cores
-	$(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile
+	$(BIN)/pytest -n auto --maxprocesses 8
 
 torture: $(VENV)/.developed ## the long form of the tests, and the fuzzers; hours
 	$(BIN)/pytest -m torture

@@ -9,6 +9,7 @@ import pytest
 import torch
 from databases import empty_database
 from requirements import require
+from scheduling import ByFile
 from servers import (
     Milvus,
     Postgres,
@@ -22,6 +23,12 @@ _ROOT = Path(__file__).parent.parent
 
 # Small machines, and figures that do not depend on the size of a large one.
 torch.set_num_threads(2)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    """Of tests that several processes run."""
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)
