@@ -28,6 +28,8 @@ def home(
     monkeypatch.setenv("TWINJET_VECTORS", "pgvector")
     monkeypatch.setenv("TWINJET_ENCODER", str(config.encoder))
     monkeypatch.setenv("TWINJET_WORKERS", "0")
+    # As the other home was made: OpenVINO's last bits are others.
+    monkeypatch.setenv("TWINJET_ENGINE", "torch")
     return tmp_path / "home"
 
 
