@@ -24,6 +24,7 @@ from twinjet.index.home import Home
 from twinjet.index.jobs.engine import system_url
 from twinjet.index.opening import open_store
 from twinjet.index.published import open_published
+from twinjet.index.rates import Rates
 from twinjet.index.retention import retire
 from twinjet.index.row_digest import digest_of_rows
 from twinjet.index.search import Searcher
@@ -255,6 +256,18 @@ def test_a_check_finds_damage_and_strays(home: Home, store: SourceStore) -> None
     (home.generations / "g000002" / "tail.npy").unlink()
     names = [finding.part for finding in damaged(home)]
     assert names == ["generation 2", "generation 1"]
+
+
+def test_a_check_calls_nothing_stray_that_is_of_use(
+    home: Home, store: SourceStore
+) -> None:
+    with closing(Rates(home.database_url, home)) as rates:
+        assert rates.take("somebody", 1) is None
+        for name in ("simulated", "cutouts", "catalogues", "workers", "jobs"):
+            (home.path / name).mkdir(exist_ok=True)
+        found = list(inspect(home, home.database_url, jobs_url(home)))
+    assert (home.path / "rates.sqlite-wal").exists()
+    assert [finding for finding in found if finding.part == "stray"] == []
 
 
 def test_postgresql_is_backed_up_and_restored_into_an_empty_one(
