@@ -231,6 +231,25 @@ def test_a_restore_that_is_interrupted_is_refused_and_done_again(
     assert answers_rightly(other, other.database_url, 2)
 
 
+def test_an_interrupted_restore_removes_no_other_database(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    other, elsewhere = Home(tmp_path / "other"), tmp_path / "elsewhere.sqlite"
+    with monkeypatch.context() as patched:
+        patched.setattr(restoring, "fsync_path", stop)
+        with pytest.raises(KeyboardInterrupt):
+            restore(backup, other, other.database_url)
+    elsewhere.write_bytes(b"somebody's")
+    with pytest.raises(BackupError, match="there already"):
+        restore(backup, other, f"sqlite:///{elsewhere}")
+    assert elsewhere.read_bytes() == b"somebody's"
+    restore(backup, other, other.database_url)
+    assert answers_rightly(other, other.database_url, 2)
+
+
 def test_a_backup_of_a_later_version_is_refused(backup: Path, tmp_path: Path) -> None:
     written = json.loads((backup / "backup.json").read_text())
     written["revision"] = "9999"
@@ -265,8 +284,8 @@ def test_a_check_calls_nothing_stray_that_is_of_use(
         assert rates.take("somebody", 1) is None
         for name in ("simulated", "cutouts", "catalogues", "workers", "jobs"):
             (home.path / name).mkdir(exist_ok=True)
+        assert (home.path / "rates.sqlite-wal").exists()
         found = list(inspect(home, home.database_url, jobs_url(home)))
-    assert (home.path / "rates.sqlite-wal").exists()
     assert [finding for finding in found if finding.part == "stray"] == []
 
 
