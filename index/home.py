@@ -38,7 +38,7 @@ class Home:
 
     @property
     def unfinished(self) -> Path:
-        """Here while what a restore puts in place is not all there."""
+        """Names the database while what a restore puts in place is not all there."""
         return self.path / "restore.unfinished"
 
     @property

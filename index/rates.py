@@ -14,9 +14,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy import event
-from sqlalchemy.exc import DatabaseError, OperationalError
 
-from twinjet.index.database import create_engine
+from twinjet.index.database import create_engine, refuse_damaged
+from twinjet.index.errors import DatabaseDamagedError
 from twinjet.index.home import Home
 
 _MINUTE_US = 60_000_000
@@ -106,6 +106,8 @@ class Rates:
 
         Raises
         ------
+        DatabaseDamagedError
+            The file is damaged; opened once more it is begun anew.
         SQLAlchemyError
             The store does not answer.
         """
@@ -151,11 +153,8 @@ def _in_postgresql(url: str) -> sa.Engine:
 def _in_file(path: Path) -> sa.Engine:
     try:
         return _open(path)
-    except OperationalError:
-        raise
-    except (
-        DatabaseError
-    ):  # after a power cut: it was never synced, and is worth nothing
+    except DatabaseDamagedError:
+        # After a power cut: it was never synced, and is worth nothing.
         for ending in ("", "-wal", "-shm"):
             path.with_name(path.name + ending).unlink(missing_ok=True)
         return _open(path)
@@ -164,14 +163,15 @@ def _in_file(path: Path) -> sa.Engine:
 def _open(path: Path) -> sa.Engine:
     engine = create_engine(f"sqlite:///{path}")
     event.listen(engine, "connect", _careless)
-    engine = engine.execution_options(twinjet_write=True)
+    writer = engine.execution_options(twinjet_write=True)
     try:
-        with engine.begin() as connection:
+        refuse_damaged(engine)
+        with writer.begin() as connection:
             connection.execute(sa.text(_CREATE.format(kind="")))
     except BaseException:
         engine.dispose()
         raise
-    return engine
+    return writer
 
 
 def _careless(connection: sa.engine.interfaces.DBAPIConnection, _: object) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from twinjet.index.errors import DatabaseDamagedError
 from twinjet.index.rates import Rates, Refusal
 from twinjet.service.content import FORM, media_type
 from twinjet.service.errors import TooManyRequestsError
@@ -23,6 +24,9 @@ _PATIENCE_S = 0.5
 
 # After a failure nothing is counted for so long.
 _PAUSE_S = 5.0
+
+# The store is away, or its file damaged: the next opening begins it anew.
+_NOT_COUNTED = (SQLAlchemyError, DatabaseDamagedError)
 
 # A household or an institute has one of these, and all of its addresses.
 _IPV6_BITS = 64
@@ -85,7 +89,7 @@ class RateLimits:
             return
         try:
             refusal = task.result()
-        except SQLAlchemyError as exc:
+        except _NOT_COUNTED as exc:
             self._pause(str(exc))
             return
         if refusal is not None:
@@ -102,7 +106,7 @@ class RateLimits:
             if self._rates is None:
                 self._rates = self._open()
             return self._rates.take(name, limit)
-        except SQLAlchemyError:
+        except _NOT_COUNTED:
             self._close()
             raise
 

@@ -32,8 +32,11 @@ State = Literal["ok", "note", "damaged"]
 # Of a home's own; databases have logs beside them.
 _OWN = {
     *("home.id", "build.lock", "generations", "shards", "jobs", "workers"),
+    # Cutouts and tables that commands made or fetched, and index from there.
+    *("simulated", "cutouts", "catalogues"),
     *("twinjet.sqlite", "twinjet.sqlite-wal", "twinjet.sqlite-shm"),
     *("jobs.sqlite", "jobs.sqlite-wal", "jobs.sqlite-shm"),
+    *("rates.sqlite", "rates.sqlite-wal", "rates.sqlite-shm"),
 }
 
 # Of a generation.

@@ -73,7 +73,8 @@ def restore(source: Path, home: Home, url: str) -> Backup:
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
-    home.unfinished.touch()
+    home.unfinished.write_text(_name_of(database), encoding="utf-8")
+    fsync_path(home.unfinished)
     fsync_path(home.path)
     _put_in_place(staged, home, database, url)
     engine = create_engine(url)
@@ -110,7 +111,8 @@ def _make_room(home: Home, database: Path | None, backup: Backup, url: str) -> N
             "folder, or move what is there away"
         )
         raise BackupError(msg, actual=kept[0].name)
-    if database is not None and database.exists() and not again:
+    ours = again and home.unfinished.read_text(encoding="utf-8") == _name_of(database)
+    if database is not None and database.exists() and not ours:
         msg = f"{database} is there already: move it away"
         raise BackupError(msg, actual=str(database))
     if database is None and _has_tables(url) and not (again and _is_of(url, backup)):
@@ -126,6 +128,11 @@ def _make_room(home: Home, database: Path | None, backup: Backup, url: str) -> N
     if database is not None and again:
         for beside in ("", "-wal", "-shm"):
             database.with_name(database.name + beside).unlink(missing_ok=True)
+
+
+def _name_of(database: Path | None) -> str:
+    """What a restore writes down, so that another one removes no other database."""
+    return "" if database is None else str(database.resolve())
 
 
 def _copy(backup: Backup, source: Path, staged: Path) -> None:

@@ -24,6 +24,7 @@ from twinjet.index.home import Home
 from twinjet.index.jobs.engine import system_url
 from twinjet.index.opening import open_store
 from twinjet.index.published import open_published
+from twinjet.index.rates import Rates
 from twinjet.index.retention import retire
 from twinjet.index.row_digest import digest_of_rows
 from twinjet.index.search import Searcher
@@ -230,6 +231,25 @@ def test_a_restore_that_is_interrupted_is_refused_and_done_again(
     assert answers_rightly(other, other.database_url, 2)
 
 
+def test_an_interrupted_restore_removes_no_other_database(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    other, elsewhere = Home(tmp_path / "other"), tmp_path / "elsewhere.sqlite"
+    with monkeypatch.context() as patched:
+        patched.setattr(restoring, "fsync_path", stop)
+        with pytest.raises(KeyboardInterrupt):
+            restore(backup, other, other.database_url)
+    elsewhere.write_bytes(b"somebody's")
+    with pytest.raises(BackupError, match="there already"):
+        restore(backup, other, f"sqlite:///{elsewhere}")
+    assert elsewhere.read_bytes() == b"somebody's"
+    restore(backup, other, other.database_url)
+    assert answers_rightly(other, other.database_url, 2)
+
+
 def test_a_backup_of_a_later_version_is_refused(backup: Path, tmp_path: Path) -> None:
     written = json.loads((backup / "backup.json").read_text())
     written["revision"] = "9999"
@@ -255,6 +275,18 @@ def test_a_check_finds_damage_and_strays(home: Home, store: SourceStore) -> None
     (home.generations / "g000002" / "tail.npy").unlink()
     names = [finding.part for finding in damaged(home)]
     assert names == ["generation 2", "generation 1"]
+
+
+def test_a_check_calls_nothing_stray_that_is_of_use(
+    home: Home, store: SourceStore
+) -> None:
+    with closing(Rates(home.database_url, home)) as rates:
+        assert rates.take("somebody", 1) is None
+        for name in ("simulated", "cutouts", "catalogues", "workers", "jobs"):
+            (home.path / name).mkdir(exist_ok=True)
+        assert (home.path / "rates.sqlite-wal").exists()
+        found = list(inspect(home, home.database_url, jobs_url(home)))
+    assert [finding for finding in found if finding.part == "stray"] == []
 
 
 def test_postgresql_is_backed_up_and_restored_into_an_empty_one(

@@ -145,6 +145,18 @@ def test_a_damaged_file_is_begun_anew(tmp_path: Path) -> None:
         assert taken(rates, "a", 2, 3) == [True, True, False]
 
 
+@pytest.mark.parametrize("start", [0, 100, 4096])
+def test_a_file_with_a_damaged_page_is_begun_anew(tmp_path: Path, start: int) -> None:
+    path = tmp_path / "rates.sqlite"
+    with closing(Rates("sqlite://", Home(tmp_path))) as rates:
+        assert all(rates.take(f"{n:080d}", 9) is None for n in range(200))
+    data = path.read_bytes()
+    assert len(data) > 5 * 4096
+    path.write_bytes(data[:start] + b"\xa5" * (len(data) - start))
+    with closing(Rates("sqlite://", Home(tmp_path))) as rates:
+        assert all(rates.take(f"{n:080d}", 9) is None for n in range(200))
+
+
 def test_nothing_waits_for_the_disk(tmp_path: Path) -> None:
     with closing(Rates("sqlite://", Home(tmp_path))) as rates:
         with rates._engine.connect() as connection:

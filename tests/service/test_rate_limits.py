@@ -1,7 +1,8 @@
 """Who asks for too much is told when to go on; nobody else notices."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,22 @@ def test_where_it_cannot_be_counted_the_service_goes_on(
         assert statuses(client, 3) == [200, 200, 200]
     told = [one for one in caplog.messages if "not counted" in one]
     assert len(told) == 1
+
+
+def test_a_file_that_is_damaged_meanwhile_refuses_nobody(
+    fresh: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    with service(fresh, requests_per_minute=2) as client:
+        assert statuses(client, 3) == [200, 200, 429]
+        with closing(sqlite3.connect(fresh.home / "rates.sqlite")) as connection:
+            connection.execute("PRAGMA writable_schema = ON")
+            connection.execute("UPDATE sqlite_schema SET rootpage = 99")
+            connection.commit()
+            connection.execute("PRAGMA schema_version = 99")
+        assert statuses(client, 2) == [200, 200]
+    assert any("not counted" in one and "damaged" in one for one in caplog.messages)
+    with service(fresh, requests_per_minute=2) as client:
+        assert statuses(client, 3) == [200, 200, 429]
 
 
 def test_a_database_that_is_gone_lets_reading_go_on(
