@@ -16,7 +16,7 @@ COPY --from=build /dist /dist
 RUN python -m venv /opt/twinjet \
  && wheel=$(ls /dist/*.whl) \
  && PIP_EXTRA_INDEX_URL="$PIP_EXTRA_INDEX_URL" \
-    /opt/twinjet/bin/python -m pip install --no-cache-dir -c /constraints.txt "${wheel}[archives,stacks]"
+    /opt/twinjet/bin/python -m pip install --no-cache-dir -c /constraints.txt "${wheel}[archives,otel,stacks]"
 
 FROM python:3.12-slim
 RUN groupadd --gid 10001 twinjet \

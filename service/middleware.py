@@ -1,5 +1,7 @@
 """What stands between the server and the routes, in its order."""
 
+from typing import TYPE_CHECKING
+
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -14,8 +16,10 @@ from twinjet.service.metrics import Metrics
 from twinjet.service.observation import Observation, Unforeseen
 from twinjet.service.request_ids import RequestIds
 from twinjet.service.scopes import Level
-from twinjet.service.spans import Spans
 from twinjet.service.timings import ServerTiming
+
+if TYPE_CHECKING:  # what it imports is there only where the extra is
+    from twinjet.service.spans import Spans
 
 # Between a page of another origin and this service.
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -33,7 +37,7 @@ def add_middleware(
     *,
     anonymous: Level,
     figures: Metrics,
-    traces: Spans | None,
+    traces: "Spans | None",
     ending: Ending,
 ) -> None:
     """Add all of it; what is added last sees a request first.

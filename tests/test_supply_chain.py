@@ -16,7 +16,6 @@ ROOT = Path(__file__).parent.parent
 # The first versions without faults that strangers' requests or files could reach, as of
 # 2026-11-28; to be looked through with every release.
 SAFE = {
-    # No known fault is open in these; older ones are not tried here any more.
     "astropy": ("7.2", "decoders of tiles were hardened (astropy PR 20255)"),
     "faiss-cpu": ("1.13", "readers of damaged files were hardened (faiss PR 5485)"),
     "jinja2": ("3.1.6", "CVE-2025-27516"),

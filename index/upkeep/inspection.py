@@ -127,13 +127,13 @@ def _generations(home: Home, store: SourceStore) -> Iterator[Finding]:
             yield Finding(part, "damaged", str(exc))
             continue
         detail = f"{opened.manifest.count} sources, files and rows as they were built"
-        if current is not None and current.number == generation.number:
-            detail += ", in force"
         if generation.rows_sha256 is None or generation.manifest_sha256 is None:
             detail = (
                 f"{opened.manifest.count} sources; made by an earlier version, which "
                 "kept no checksums of rows: index again with --force"
             )
+        if current is not None and current.number == generation.number:
+            detail += "; in force"
         yield Finding(part, "ok", detail)
 
 

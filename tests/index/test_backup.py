@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from databases import empty_database
 from homes import add_generation, faults_of, make_home, truth
+from requirements import require
 from servers import Postgres
 
 from twinjet.index.database import create_engine
@@ -292,8 +293,11 @@ def test_a_check_calls_nothing_stray_that_is_of_use(
 def test_postgresql_is_backed_up_and_restored_into_an_empty_one(
     postgres: Postgres, postgres_url: str, tmp_path: Path
 ) -> None:
-    if shutil.which("pg_dump") is None:
-        pytest.skip("pg_dump is not installed")
+    require(
+        "postgres",
+        available=shutil.which("pg_dump") is not None,
+        reason="pg_dump is not on PATH",
+    )
     home = Home(tmp_path / "home")
     with closing(open_store(home, postgres_url)) as store:
         for _ in range(2):

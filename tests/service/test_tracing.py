@@ -289,3 +289,15 @@ def test_a_protocol_that_is_not_spoken_is_refused_at_the_start(tmp_path: Path) -
     assert done.returncode == 1
     assert "OTEL_EXPORTER_OTLP_PROTOCOL is 'grpc'" in done.stderr
     assert "http/protobuf" in done.stderr
+
+
+def test_without_a_collector_the_extra_is_not_imported() -> None:
+    code = (
+        "import sys, twinjet.service.app; "
+        "print([m for m in sys.modules if m.startswith("
+        "('opentelemetry.sdk', 'opentelemetry.exporter', 'twinjet.service.spans'))])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
