@@ -1,6 +1,7 @@
 """How quick the path of an upload is, against the encoder without a service.
 
-    python benchmarks/uploads.py [FOLDER] [--requests 1000] [--clients 16] [--write]
+    python benchmarks/uploads.py [FOLDER] [--requests 1000] [--clients 16]
+                                 [--rounds 4] [--write]
 
 Indexes a folder of cutouts (../shared/data/mirabest when none is named) and serves it
 by ``twinjet serve``. Measured in one run, over the same files and over loopback:
@@ -9,6 +10,11 @@ by ``twinjet serve``. Measured in one run, over the same files and over loopback
   own, against images a second of ``twinjet embed``, from its first line to its last;
 - median time of one client, against decoding, preparing and embedding one file after
   the other in one process.
+
+All have one engine, the one that TWINJET_ENGINE names, and its threads; limits of rate
+are off. The files are dealt out to some rounds, and each round measures all four over
+its own: the load of the machine before it and its two figures show whether the machine
+was the same throughout.
 
 The clients run on the same cores as the service, and their time is part of what is
 measured. With --write the tables are benchmarks/results/uploads.md.
@@ -33,7 +39,10 @@ from itertools import count
 from pathlib import Path
 
 from twinjet.model.decode import read_cutout
-from twinjet.model.encoder import default_encoder
+from twinjet.model.encoder import Encoder
+from twinjet.model.engine import engine_of
+from twinjet.service.config import Config
+from twinjet.service.encoders import encoder_of
 
 RESULTS = Path(__file__).parent / "results"
 TWINJET = str(Path(sys.executable).with_name("twinjet"))
@@ -59,8 +68,8 @@ class Times:
     """As the server measured them."""
     wall_s: float = 0.0
     """From the first question to the last answer."""
-    cpu_ms: float = 0.0
-    """Of the service and its decoders, for one upload."""
+    cpu_s: float = 0.0
+    """Of the service and its decoders."""
 
     def parts(self) -> str:
         """Their medians, in words."""
@@ -69,39 +78,73 @@ class Times:
         return ", ".join(f"{name} {value:.1f}" for name, value in medians.items())
 
 
+@dataclass
+class Round:
+    """All four, over the same files."""
+
+    load: float
+    """Of the machine, before it."""
+    embed_s: float
+    """For all files but the first, by ``twinjet embed``."""
+    bare_ms: list[tuple[float, float]]
+    """Of each file: decoding and preparing it, and one inference."""
+    alone: Times
+    many: Times
+
+    @property
+    def embedded(self) -> int:
+        """Files in the time of ``twinjet embed``."""
+        return len(self.bare_ms) - 1
+
+
 def main() -> None:
     """Index, serve, ask, print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", default="../shared/data/mirabest")
     parser.add_argument("--requests", type=int, default=1000)
     parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--home", type=Path, help="made here, or used if it is there")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
     files = sorted(Path(args.folder).rglob("*.fits*"))[: args.requests]
-    assert files, f"no FITS below {args.folder}"
-    load = os.getloadavg()[0]
+    least = args.rounds * max(2, args.clients)
+    assert len(files) >= least, f"{least} FITS are needed below {args.folder}"
     with tempfile.TemporaryDirectory() as scratch:
         home = args.home or Path(scratch)
         if not (home / "generations").is_dir():
             index = [TWINJET, "index", args.folder, "--home", str(home)]
             subprocess.run(index, check=True, capture_output=True)
-        embed_rate = embedded_per_s(files)
-        bare_ms = bare(files)
-        with serving(home) as (port, server):
-            bodies = [body_of(path.read_bytes()) for path in files]
-            alone = ask(port, server, bodies, requests=args.requests // 2, clients=1)
-            many = ask(
-                port, server, bodies, requests=args.requests, clients=args.clients
-            )
-    text = report(args, load, embed_rate, bare_ms, alone, many)
+        encoder = encoder_of(Config())
+        with serving(home, clients=args.clients) as (port, server):
+            rounds = [
+                measured(files[n :: args.rounds], encoder, port, server, args.clients)
+                for n in range(args.rounds)
+            ]
+    text = report(args, engine_of(encoder), rounds)
     print(text)
     if args.write:
         (RESULTS / "uploads.md").write_text(text + "\n", encoding="utf-8")
 
 
-def embedded_per_s(files: list[Path]) -> float:
-    """Images a second of ``twinjet embed``, without its start."""
+def measured(
+    files: list[Path], encoder: Encoder, port: int, server: int, clients: int
+) -> Round:
+    """One round; the service has nothing to do while the others are measured."""
+    load = os.getloadavg()[0]
+    contents = [path.read_bytes() for path in files]
+    bodies = [body_of(data) for data in contents]
+    return Round(
+        load,
+        embedding_s(files),
+        bare(encoder, contents),
+        ask(port, server, bodies, clients=1),
+        ask(port, server, bodies, clients=clients),
+    )
+
+
+def embedding_s(files: list[Path]) -> float:
+    """Seconds of ``twinjet embed`` from its first line to its last."""
     with subprocess.Popen(
         [TWINJET, "embed", *map(str, files)], stdout=subprocess.PIPE
     ) as process:
@@ -112,23 +155,22 @@ def embedded_per_s(files: list[Path]) -> float:
         done = sum(1 for _ in lines)
         seconds = time.perf_counter() - started
     assert (process.returncode, done) == (0, len(files) - 1)
-    return done / seconds
+    return seconds
 
 
-def bare(files: list[Path]) -> list[tuple[float, float]]:
+def bare(encoder: Encoder, contents: list[bytes]) -> list[tuple[float, float]]:
     """For each file: decoding and preparing it, and one inference, in ms."""
-    encoder = default_encoder()
     recipe = encoder.recipe()
+    warm_up = contents[:_WARM_UP]
     times = []
-    for path in [*files[:_WARM_UP], *files]:
-        data = path.read_bytes()
+    for data in [*warm_up, *contents]:
         started = time.perf_counter()
         image = recipe(read_cutout(data)).image
         decoded = time.perf_counter()
         encoder.embed_images(image[None])
         done = time.perf_counter()
         times.append((1e3 * (decoded - started), 1e3 * (done - decoded)))
-    return times[_WARM_UP:]
+    return times[len(warm_up) :]
 
 
 def body_of(data: bytes) -> bytes:
@@ -138,10 +180,8 @@ def body_of(data: bytes) -> bytes:
     return head.encode() + data + f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
-def ask(
-    port: int, server: int, bodies: list[bytes], *, requests: int, clients: int
-) -> Times:
-    """Upload from several clients, each one file after the other."""
+def ask(port: int, server: int, bodies: list[bytes], *, clients: int) -> Times:
+    """Upload each from one of several clients, each one file after the other."""
     times = Times()
     turn = count()
     ready = threading.Barrier(clients + 1, timeout=60)
@@ -151,9 +191,9 @@ def ask(
         for number in range(-(-_WARM_UP // clients)):
             upload(connection, bodies[number % len(bodies)])
         ready.wait()
-        while (number := next(turn)) < requests:
+        while (number := next(turn)) < len(bodies):
             started = time.perf_counter()
-            parts = upload(connection, bodies[number % len(bodies)])
+            parts = upload(connection, bodies[number])
             times.seen_ms.append(1e3 * (time.perf_counter() - started))
             times.parts_ms.append(parts)
         connection.close()
@@ -166,8 +206,8 @@ def ask(
     for thread in threads:
         thread.join()
     times.wall_s = time.perf_counter() - started
-    times.cpu_ms = 1e3 * (cpu_seconds(server) - cpu_s) / requests
-    assert len(times.seen_ms) == requests, "a client came to grief"
+    times.cpu_s = cpu_seconds(server) - cpu_s
+    assert len(times.seen_ms) == len(bodies), "a client came to grief"
     return times
 
 
@@ -196,14 +236,20 @@ def cpu_seconds(server: int) -> float:
 
 
 @contextmanager
-def serving(home: Path) -> Iterator[tuple[int, int]]:
+def serving(home: Path, *, clients: int) -> Iterator[tuple[int, int]]:
     """A server over a home: its port and its process."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
     command = [TWINJET, "serve", "--home", str(home), "--port", str(port)]
-    # Nothing is indexed meanwhile.
-    with subprocess.Popen(command, env=os.environ | {"TWINJET_WORKERS": "0"}) as server:
+    settings = {
+        "TWINJET_WORKERS": "0",  # nothing is indexed meanwhile
+        "TWINJET_PROCESSES": "1",  # whose processor time is measured
+        "TWINJET_REQUESTS_PER_MINUTE": "0",
+        "TWINJET_UPLOADS_PER_MINUTE": "0",
+        "TWINJET_UPLOAD_QUEUE": str(2 * clients),
+    }
+    with subprocess.Popen(command, env=os.environ | settings) as server:
         try:
             wait_until_ready(port, server)
             yield port, server.pid
@@ -226,47 +272,74 @@ def wait_until_ready(port: int, server: "subprocess.Popen[bytes]") -> None:
     sys.exit("the server did not become ready within two minutes")
 
 
-def report(
-    args: argparse.Namespace,
-    load: float,
-    embed_rate: float,
-    bare_ms: list[tuple[float, float]],
-    *asked: Times,
-) -> str:
-    """A table, and what was wanted."""
-    alone, many = asked
+def report(args: argparse.Namespace, engine: str, rounds: list[Round]) -> str:
+    """A table, what was wanted, and each round."""
     machine = platform.processor() or platform.machine()
+    loads = ", ".join(f"{one.load:.1f}" for one in rounds)
+    bare_ms = [pair for one in rounds for pair in one.bare_ms]
     decode, infer = (statistics.median(t) for t in zip(*bare_ms, strict=True))
-    both_ms = [a + b for a, b in bare_ms]
+    both_ms = [sum(pair) for pair in bare_ms]
     both = statistics.median(both_ms)
-    slower = statistics.median(alone.seen_ms) / both
-    part = args.requests / many.wall_s / embed_rate
+    parts, slower = [throughput([r]) for r in rounds], [latency([r]) for r in rounds]
+    part, slow = throughput(rounds), latency(rounds)
     said = {True: "as wanted", False: "NOT as wanted"}
     return f"""\
-{datetime.now(UTC).date()}, {os.cpu_count()} cores, {machine}, load {load:.1f} before; \
-{len(bare_ms)} files of {Path(args.folder).name}, {args.requests} uploads, clients on \
-the same cores. `python benchmarks/uploads.py{" --write" if args.write else ""}`
+{datetime.now(UTC).date()}, {os.cpu_count()} cores, {machine}, {engine}; \
+{len(bare_ms)} files of {Path(args.folder).name} in {len(rounds)} rounds, load before \
+each: {loads}; clients on the same cores. \
+`python benchmarks/uploads.py{" --write" if args.write else ""}`
 
 | | a second | median ms | p95 ms | CPU ms | parts, medians in ms |
 | --- | --- | --- | --- | --- | --- |
-{row(f"{args.clients} clients", many)}
-{row("1 client", alone)}
-| `twinjet embed` | {embed_rate:.1f} | | | | |
-| in one process | {1e3 / both:.1f} | {both:.1f} | {p95(both_ms):.1f} | | \
-decode {decode:.1f}, embed {infer:.1f} |
+{row(f"{args.clients} clients", together([r.many for r in rounds]))}
+{row("1 client", together([r.alone for r in rounds]))}
+| `twinjet embed` | {embed_rate(rounds):.1f} | | | | |
+| in one process | {1e3 / statistics.mean(both_ms):.1f} | {both:.1f} | \
+{p95(both_ms):.1f} | | decode {decode:.1f}, embed {infer:.1f} |
 
 Throughput {100 * part:.0f} % of `twinjet embed` (at least \
 {100 * LEAST_OF_THROUGHPUT:.0f} %: {said[part >= LEAST_OF_THROUGHPUT]}); latency \
-{slower:.2f} times decoding and one inference (at most {MOST_OF_LATENCY:g}: \
-{said[slower <= MOST_OF_LATENCY]})."""
+{slow:.2f} times decoding and one inference (at most {MOST_OF_LATENCY:g}: \
+{said[slow <= MOST_OF_LATENCY]}). Of the rounds: \
+{", ".join(f"{100 * p:.0f} %" for p in parts)}; \
+{", ".join(f"{s:.2f}" for s in slower)}."""
+
+
+def throughput(rounds: list[Round]) -> float:
+    """Uploads a second of many clients, as a part of ``twinjet embed``."""
+    many = together([one.many for one in rounds])
+    return len(many.seen_ms) / many.wall_s / embed_rate(rounds)
+
+
+def latency(rounds: list[Round]) -> float:
+    """Median time of one client, in medians of decoding and one inference."""
+    alone = together([one.alone for one in rounds])
+    both = statistics.median(sum(pair) for one in rounds for pair in one.bare_ms)
+    return statistics.median(alone.seen_ms) / both
+
+
+def embed_rate(rounds: list[Round]) -> float:
+    """Images a second of ``twinjet embed``."""
+    return sum(r.embedded for r in rounds) / sum(r.embed_s for r in rounds)
+
+
+def together(several: list[Times]) -> Times:
+    """Times of several rounds as one."""
+    return Times(
+        [seen for times in several for seen in times.seen_ms],
+        [parts for times in several for parts in times.parts_ms],
+        sum(times.wall_s for times in several),
+        sum(times.cpu_s for times in several),
+    )
 
 
 def row(name: str, times: Times) -> str:
     """Of uploads."""
-    rate = len(times.seen_ms) / times.wall_s
+    number = len(times.seen_ms)
     return (
-        f"| {name} | {rate:.1f} | {statistics.median(times.seen_ms):.1f} | "
-        f"{p95(times.seen_ms):.1f} | {times.cpu_ms:.1f} | {times.parts()} |"
+        f"| {name} | {number / times.wall_s:.1f} | "
+        f"{statistics.median(times.seen_ms):.1f} | {p95(times.seen_ms):.1f} | "
+        f"{1e3 * times.cpu_s / number:.1f} | {times.parts()} |"
     )
 
 
