@@ -41,6 +41,8 @@ class Sample:
     descriptors: int
     threads: int
     processes: int
+    anonymous_mb: dict[str, float]
+    """What is not mapped from files, by what the processes are."""
 
 
 def measure(args: argparse.Namespace) -> None:
@@ -100,16 +102,26 @@ def sample(pid: int, at_s: float) -> Sample:
     first = psutil.Process(pid)
     found = [first, *first.children(recursive=True)]
     rss = own = descriptors = threads = 0
+    anonymous: dict[str, float] = {}
     for process in found:
         try:
             memory = process.memory_info()
+            role = "server" if process.pid == pid else _role(process.cmdline())
             rss += memory.rss
             own += memory.rss - memory.shared
+            mine = (memory.rss - memory.shared) / 1e6
+            anonymous[role] = anonymous.get(role, 0.0) + mine
             descriptors += process.num_fds()
             threads += process.num_threads()
         except psutil.NoSuchProcess:
             continue
-    return Sample(at_s, rss / 1e6, own / 1e6, descriptors, threads, len(found))
+    counts = (descriptors, threads, len(found))
+    return Sample(at_s, rss / 1e6, own / 1e6, *counts, anonymous)
+
+
+def _role(command: list[str]) -> str:
+    """What a process below the server does."""
+    return "decoders" if any("decoding" in word for word in command) else "workers"
 
 
 def slope(samples: list[Sample], name: str) -> tuple[float, float]:
@@ -135,11 +147,15 @@ def _told(
     grows, give = slope(after, "rss_mb")
     own_grows, own_give = slope(after, "own_mb")
     picked = samples[:: max(1, len(samples) // 8)]
-    titles = ("minute", "RSS MB", "not of files", "descriptors", "threads", "processes")
+    titles = (
+        *("minute", "RSS MB", "not of files", "descriptors", "threads", "processes"),
+        "not of files, by process",
+    )
     lines = [
         (
             *(f"{one.at_s / 60:.1f}", f"{one.rss_mb:.1f}", f"{one.own_mb:.1f}"),
             *(f"{one.descriptors}", f"{one.threads}", f"{one.processes}"),
+            ", ".join(f"{role} {mb:.1f}" for role, mb in one.anonymous_mb.items()),
         )
         for one in [*picked, samples[-1]]
     ]
