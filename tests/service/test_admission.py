@@ -19,6 +19,7 @@ from twinjet.service.admission import Line
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
 from twinjet.service.errors import OverloadedError
+from twinjet.service.scopes import PUBLIC
 
 _LONG_S = 60.0
 
@@ -42,10 +43,10 @@ def service(
 ) -> Iterator[tuple[Running, Held]]:
     app = create_app(config.model_copy(update={"reads": places, "read_wait_s": wait_s}))
     held = Held()
-    app.get("/held")(held.wait)
-    app.post("/held")(held.wait)
+    app.get("/held", dependencies=[PUBLIC])(held.wait)
+    app.post("/held", dependencies=[PUBLIC])(held.wait)
 
-    @app.get("/streamed")
+    @app.get("/streamed", dependencies=[PUBLIC])
     def streamed() -> StreamingResponse:
         def parts() -> Iterator[bytes]:
             yield b"first"

@@ -17,6 +17,7 @@ from sqlalchemy.pool import QueuePool
 
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
+from twinjet.service.scopes import PUBLIC
 
 _CLIENTS = 100
 
@@ -58,7 +59,7 @@ def test_clients_that_go_away_leave_nothing_behind(
     }
     app = create_app(config)
 
-    @app.get("/large")
+    @app.get("/large", dependencies=[PUBLIC])
     def large() -> Response:
         return StreamingResponse(bytes(1 << 20) for _ in range(32))
 

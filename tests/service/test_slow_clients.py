@@ -13,6 +13,7 @@ from serving import Running, read_answer, running, upload_bytes, wait_until
 
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
+from twinjet.service.scopes import PUBLIC
 
 _HEADERS = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -24,7 +25,7 @@ def service(
     patience = {"connection_stall_s": connection_stall_s}
     app = create_app(config.model_copy(update=patience))
 
-    @app.get("/large")
+    @app.get("/large", dependencies=[PUBLIC])
     def large() -> Response:
         return Response(bytes(32 << 20))
 

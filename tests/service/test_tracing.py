@@ -26,6 +26,7 @@ from servers import free_port
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
 from twinjet.service.logs import formatter, identified
+from twinjet.service.scopes import PUBLIC
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -163,7 +164,7 @@ def test_nothing_of_query_headers_and_body_is_in_a_trace(
 ) -> None:
     app = create_app(config)
 
-    @app.get("/fault")
+    @app.get("/fault", dependencies=[PUBLIC])
     def fault(word: str) -> None:
         raise RuntimeError(word)
 
