@@ -173,7 +173,8 @@ class Admission:
             await send(message)
 
         try:
-            if _has_body(headers):
+            # Of a read nobody takes the body, so its end would never be seen.
+            if scope["method"] not in _READING and _has_body(headers):
                 await self._app(scope, received, begun)
                 return
             try:

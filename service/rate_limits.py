@@ -26,7 +26,7 @@ _PATIENCE_S = 0.5
 _PAUSE_S = 5.0
 
 # The store is away, or its file damaged: the next opening begins it anew.
-_NOT_COUNTED = (SQLAlchemyError, DatabaseDamagedError)
+_NOT_COUNTED = (SQLAlchemyError, DatabaseDamagedError, OSError)
 
 # A household or an institute has one of these, and all of its addresses.
 _IPV6_BITS = 64

@@ -19,7 +19,7 @@ from twinjet.service.admission import Line
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
 from twinjet.service.errors import OverloadedError
-from twinjet.service.scopes import PUBLIC
+from twinjet.service.scopes import READ
 
 _LONG_S = 60.0
 
@@ -43,10 +43,10 @@ def service(
 ) -> Iterator[tuple[Running, Held]]:
     app = create_app(config.model_copy(update={"reads": places, "read_wait_s": wait_s}))
     held = Held()
-    app.get("/held", dependencies=[PUBLIC])(held.wait)
-    app.post("/held", dependencies=[PUBLIC])(held.wait)
+    app.get("/held", dependencies=[READ])(held.wait)
+    app.post("/held", dependencies=[READ])(held.wait)
 
-    @app.get("/streamed", dependencies=[PUBLIC])
+    @app.get("/streamed", dependencies=[READ])
     def streamed() -> StreamingResponse:
         def parts() -> Iterator[bytes]:
             yield b"first"
@@ -137,6 +137,17 @@ def test_a_body_that_is_still_to_come_has_no_place(config: Config) -> None:
         client.sendall(b'{"ids": ["T100+003"] }')
         assert read_answer(client)[0] == 200
         assert batch(served).status_code == 200
+
+
+def test_a_read_that_claims_a_body_waits_for_a_place_too(config: Config) -> None:
+    with service(config) as (served, held), ThreadPoolExecutor(1) as clients:
+        first = clients.submit(get, served, "/held")
+        wait_until(lambda: held.begun == 1)
+        for path in ("/held", "/similar/T100%2B003"):
+            refused = httpx.request("GET", served.url + path, content=b"x", timeout=5)
+            assert_problem(refused, 503, "overloaded")
+        held.go_on.set()
+        assert first.result().status_code == 200
 
 
 def test_a_failed_request_gives_its_place_back(config: Config) -> None:
