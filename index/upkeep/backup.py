@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 # Snapshots of the database until all generations in it can be held; the next one is
 # of a moment at which what was just removed is gone.
-_TRIES = 5
+_TRIES = 10
 
 
 class _Holds:

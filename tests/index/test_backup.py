@@ -90,7 +90,8 @@ def test_backups_under_writes_give_the_same_answers_elsewhere(
     def publish() -> None:
         try:
             with closing(open_store(home, home.database_url)) as mine:
-                while not stop.is_set():
+                # Twenty a second: a generation may go before it can be held.
+                while not stop.wait(0.05):
                     add_generation(home, mine)
                     retire(home, mine, keep=2)
         except BaseException as exc:  # noqa: BLE001 - any fault is one
