@@ -80,6 +80,16 @@ def damaged(home: Home) -> list[Finding]:
     return [finding for finding in found if finding.state == "damaged"]
 
 
+def assert_restored(place: Path, other: Home, current: int) -> None:
+    """What a backup holds answers in another home; both are gone then."""
+    restore(place, other, other.database_url)
+    assert answers_rightly(other, other.database_url, current)
+    assert contents(place / "generations") == contents(other.generations)
+    assert damaged(other) == []
+    shutil.rmtree(place)
+    shutil.rmtree(other.path)
+
+
 def test_backups_under_writes_give_the_same_answers_elsewhere(
     home: Home, store: SourceStore, tmp_path: Path
 ) -> None:
@@ -120,14 +130,7 @@ def test_backups_under_writes_give_the_same_answers_elsewhere(
                 continue
             assert made.current is not None
             seen.add(made.current)
-            other = Home(tmp_path / f"other{turn}")
-            restore(place, other, other.database_url)
-            assert answers_rightly(other, other.database_url, made.current)
-            folders = contents(place / "generations")
-            assert folders == contents(other.generations)
-            assert damaged(other) == []
-            shutil.rmtree(place)
-            shutil.rmtree(other.path)
+            assert_restored(place, Home(tmp_path / f"other{turn}"), made.current)
     finally:
         stop.set()
         for writer in writers:
