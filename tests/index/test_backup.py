@@ -80,6 +80,15 @@ def damaged(home: Home) -> list[Finding]:
     return [finding for finding in found if finding.state == "damaged"]
 
 
+def make_sessions(home: Home, stop: threading.Event) -> None:
+    """Begin sessions with a label and delete them, again and again."""
+    sessions = SessionStore(create_engine(home.database_url))
+    mark = Change("J1000+0", 10.0, 20.0, "like")
+    while not stop.is_set():
+        made = sessions.create("hunt", notes="", exclude=[], changes=[mark])
+        sessions.delete(made.session_id)
+
+
 def assert_restored(place: Path, other: Home, current: int) -> None:
     """What a backup holds answers in another home; both are gone then."""
     restore(place, other, other.database_url)
@@ -109,11 +118,7 @@ def test_backups_under_writes_give_the_same_answers_elsewhere(
 
     def label() -> None:
         try:
-            sessions = SessionStore(create_engine(home.database_url))
-            while not stop.is_set():
-                mark = Change("J1000+0", 10.0, 20.0, "like")
-                made = sessions.create("hunt", notes="", exclude=[], changes=[mark])
-                sessions.delete(made.session_id)
+            make_sessions(home, stop)
         except BaseException as exc:  # noqa: BLE001 - any fault is one
             faults.append(exc)
 
