@@ -33,7 +33,8 @@ _TOGETHER = 8
 
 @pytest.fixture
 def service(tmp_path: Path, config: Config) -> Iterator[Service]:
-    changed = {"home": tmp_path / "home", "admin_key": SecretStr(KEY)}
+    # A place for each of fifty, of whom none is to be turned away.
+    changed = {"home": tmp_path / "home", "admin_key": SecretStr(KEY), "reads": 64}
     service = Service(config.model_copy(update=changed))
     yield service
     service.close()
