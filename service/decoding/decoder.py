@@ -125,7 +125,15 @@ class Decoder:
         reader = _Reader()
         protocol = asyncio.StreamReaderProtocol(reader)
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_unix_connection(lambda: protocol, sock=ours)
+        try:
+            transport, _ = await loop.create_unix_connection(
+                lambda: protocol, sock=ours
+            )
+        except BaseException:
+            ours.close()
+            process.kill()
+            process.wait()
+            raise
         decoder = cls(
             process, reader, asyncio.StreamWriter(transport, protocol, reader, loop)
         )
@@ -152,11 +160,22 @@ class Decoder:
         self._reader.ended.set()
 
     async def end(self, within_s: float = 0.0) -> int:
-        """End it, unless it ends by itself in some time; its exit status."""
+        """End it, unless it ends by itself in some time; its exit status.
+
+        It is ended when this is cancelled, too.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            return await asyncio.shield(loop.run_in_executor(None, self._end, within_s))
+        finally:
+            self._writer.close()
+            self._reader.ended.set()
+
+    def _end(self, within_s: float) -> int:
         with suppress(subprocess.TimeoutExpired):
-            await asyncio.to_thread(self._process.wait, within_s)
-        self.kill()
-        return await asyncio.to_thread(self._process.wait)
+            return self._process.wait(within_s)
+        self._process.kill()
+        return self._process.wait()
 
     async def decode(
         self, task: Mapping[str, Any], data: bytes, *, wall_s: float

@@ -118,6 +118,18 @@ def test_one_that_is_killed_at_its_work_costs_that_file() -> None:
     assert "SIGKILL" in error.cause
 
 
+def test_one_that_is_being_ended_is_ended_when_nobody_waits_for_it() -> None:
+    async def use(decoders: Decoders) -> subprocess.Popen[bytes]:
+        decoder = await decoders.next_free()
+        ending = asyncio.create_task(decoder.end(0.5))
+        await asyncio.sleep(0.1)
+        ending.cancel()
+        return decoder._process
+
+    # Its exit status was asked for: without that it stays among the processes.
+    assert with_decoders(use).returncode == -signal.SIGKILL
+
+
 def test_one_that_dies_while_it_waits_costs_no_file() -> None:
     async def use(decoders: Decoders) -> Decoded:
         await decode(decoders, plain())
