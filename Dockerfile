@@ -16,9 +16,13 @@ COPY --from=build /dist /dist
 RUN python -m venv /opt/twinjet \
  && wheel=$(ls /dist/*.whl) \
  && PIP_EXTRA_INDEX_URL="$PIP_EXTRA_INDEX_URL" \
-    /opt/twinjet/bin/python -m pip install --no-cache-dir -c /constraints.txt "${wheel}[archives,otel,stacks]"
+    /opt/twinjet/bin/python -m pip install --no-cache-dir -c /constraints.txt "${wheel}[archives,openvino,otel,stacks]"
 
 FROM python:3.12-slim
+# pg_dump and pg_restore, for `twinjet db`: never older than the server of the compose file.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends postgresql-client \
+ && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 twinjet \
  && useradd --uid 10001 --gid twinjet --no-create-home --shell /usr/sbin/nologin twinjet \
  && install -d -o twinjet -g twinjet /data

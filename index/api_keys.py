@@ -28,7 +28,9 @@ MAX_NAME = 100
 # Of a key; ours have 59.
 MAX_BYTES = 128
 
-_MARK = "tj"
+MARK = "tj"
+"""What every key begins with."""
+
 _PREFIX_BYTES = 6
 _SECRET_BYTES = 32
 
@@ -96,7 +98,7 @@ class ApiKeys:
             msg = f"a key's name has 1 to {MAX_NAME} characters that can be printed"
             raise ApiKeyError(msg, parameter="name", limit=MAX_NAME, actual=len(name))
         prefix = secrets.token_hex(_PREFIX_BYTES)
-        token = f"{_MARK}_{prefix}_{secrets.token_urlsafe(_SECRET_BYTES)}"
+        token = f"{MARK}_{prefix}_{secrets.token_urlsafe(_SECRET_BYTES)}"
         row = ApiKeyRow(
             prefix=prefix,
             digest=_digest(token.encode()),
@@ -171,7 +173,7 @@ def _prefix_of(token: bytes) -> str | None:
         return None
     mark, _, rest = token.decode("ascii").partition("_")
     prefix, joint, _ = rest.partition("_")
-    if mark != _MARK or not joint or len(prefix) != 2 * _PREFIX_BYTES:
+    if mark != MARK or not joint or len(prefix) != 2 * _PREFIX_BYTES:
         return None
     return prefix if prefix.isalnum() else None
 

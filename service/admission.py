@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twinjet.service.content import FORM, media_type
 from twinjet.service.errors import OverloadedError, refusal
+from twinjet.service.uploads import UploadRoute
 
 _log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ class Admission:
     From then on it costs little, and its client may read as slowly as it likes. A
     request with a body has none before that has come. Searches that change nothing and
     what is sent with a body, such as batches, stand in two lines, so that the long ones
-    leave room for the short. Forms with files have the line of `Inference`.
+    leave room for the short. What embeds files has the line of `Inference`.
 
     Parameters
     ----------
@@ -228,7 +229,7 @@ def _is_exempt(scope: Scope, headers: Headers) -> bool:
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
     if path.startswith(_EXEMPT):
         return True
-    return scope["method"] not in _READING and media_type(headers) == FORM
+    return isinstance(scope.get("route"), UploadRoute) and media_type(headers) == FORM
 
 
 def _has_body(headers: Headers) -> bool:

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from twinjet.index.home import Home
@@ -185,7 +185,13 @@ class Config(BaseSettings):
         ),
     ] = "auto"
     threads: Annotated[
-        int, Field(ge=0, le=256, description="Threads of the encoder; 0 takes all")
+        int,
+        Field(
+            ge=0,
+            le=256,
+            description="Threads of the encoder of each process; 0 takes all cores, of "
+            "several processes each its share",
+        ),
     ] = 0
     workers: Annotated[
         int,
@@ -272,6 +278,15 @@ class Config(BaseSettings):
         float,
         Field(ge=0, le=3600, description="Sources closer than this are one object"),
     ] = 10.0
+
+    @field_validator("admin_key")
+    @classmethod
+    def _can_be_sent(cls, key: SecretStr | None) -> SecretStr | None:
+        # Blanks around it are not part of what a header says.
+        if key is not None and key.get_secret_value() != key.get_secret_value().strip():
+            msg = "it begins or ends with a blank"
+            raise ValueError(msg)
+        return key
 
     @property
     def vectors_memory_bytes(self) -> int | None:

@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
 
@@ -284,7 +285,8 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestError, _request_error)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(OperationalError, _store_away)
+    for away in (OperationalError, NoConnectionError):
+        app.add_exception_handler(away, _store_away)
     app.add_exception_handler(OSError, _os_error)
     app.add_exception_handler(Exception, unforeseen)
 
@@ -421,7 +423,8 @@ def _allowed(request: Request) -> str:
     routes = [one for one in request.app.routes if not isinstance(one, Mount)]
 
     def has(method: str) -> bool:
-        scope = {**request.scope, "method": method}
+        # Heads are those of GET.
+        scope = {**request.scope, "method": "GET" if method == "HEAD" else method}
         return any(route.matches(scope)[0] == Match.FULL for route in routes)
 
     # Of a folder of files, which is no route, what such a folder takes.

@@ -11,6 +11,7 @@ from twinjet.service.admission import Admission
 from twinjet.service.config import Config
 from twinjet.service.ending import Ending, LastAnswers
 from twinjet.service.headers import SecurityHeaders
+from twinjet.service.heads import Heads
 from twinjet.service.limits import BodyLimit, BodyPace
 from twinjet.service.metrics import Metrics
 from twinjet.service.observation import Observation, Unforeseen
@@ -61,9 +62,11 @@ def add_middleware(
         stall_s=settings.body_stall_s,
         bytes_per_s=settings.body_bytes_per_s,
     )
+    # Who is refused anyway takes nobody's place.
+    app.add_middleware(Admission, places=settings.reads, wait_s=settings.read_wait_s)
     app.add_middleware(Access, anonymous=anonymous)
     app.add_middleware(Unforeseen)
-    app.add_middleware(Admission, places=settings.reads, wait_s=settings.read_wait_s)
+    app.add_middleware(Heads)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

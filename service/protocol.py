@@ -32,8 +32,9 @@ class PatientProtocol(HttpToolsProtocol):
     The headers of a request must have come so soon after the connection, or after
     their first byte; and of an answer that is not taken whole something must be taken
     each time. How soon is `PATIENCE` in the state of the lifespan. Bodies are timed by
-    `BodyPace`, which can answer. Of more connections than ``limit_concurrency`` the
-    newest is closed, and the others go on; uvicorn would refuse whatever they ask.
+    `BodyPace`, which can answer. With ``limit_concurrency`` connections uvicorn refuses
+    whatever they ask; so one that would make up the number is closed, and the others
+    go on.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv6Address, ip_address, ip_network
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -56,7 +56,8 @@ class RateLimits:
         self._rates: Rates | None = None
         # Of its own, so that nothing is waited for but the counting.
         self._thread = ThreadPoolExecutor(1, "rates")
-        self._pending: Future[Refusal | None] | None = None
+        # When it began with what it counts.
+        self._since: float | None = None
         self._resume = 0.0
 
     async def check(self, scope: Scope, caller: Caller) -> None:
@@ -78,17 +79,17 @@ class RateLimits:
     async def _take(self, name: str, limit: int, what: str) -> None:
         if not limit or time.monotonic() < self._resume:
             return
-        if self._pending is not None and not self._pending.done():
+        if self._hangs():
             return  # the store was too slow, and still is
-        self._pending = None
         task = self._thread.submit(self._count, name, limit)
-        done, _ = await asyncio.wait([asyncio.wrap_future(task)], timeout=_PATIENCE_S)
-        if not done:
-            self._pending = task
-            self._pause("the store does not answer")
-            return
+        waited = asyncio.wrap_future(task)
+        # Of many at once each waits for those before it, and the store is not slow.
+        while not (await asyncio.wait([waited], timeout=_PATIENCE_S))[0]:
+            if self._hangs():
+                self._pause("the store does not answer")
+                return
         try:
-            refusal = task.result()
+            refusal = waited.result()
         except _NOT_COUNTED as exc:
             self._pause(str(exc))
             return
@@ -97,11 +98,16 @@ class RateLimits:
                 what, refusal.limit, refusal.actual, refusal.retry_after_s
             )
 
+    def _hangs(self) -> bool:
+        since = self._since
+        return since is not None and time.monotonic() - since > _PATIENCE_S
+
     def _pause(self, reason: str) -> None:
         self._resume = time.monotonic() + _PAUSE_S
         _log.warning("for %.0f s requests are not counted: %s", _PAUSE_S, reason)
 
     def _count(self, name: str, limit: int) -> Refusal | None:
+        self._since = time.monotonic()
         try:
             if self._rates is None:
                 self._rates = self._open()
@@ -109,6 +115,8 @@ class RateLimits:
         except _NOT_COUNTED:
             self._close()
             raise
+        finally:
+            self._since = None
 
     def _close(self) -> None:
         rates, self._rates = self._rates, None
@@ -117,7 +125,7 @@ class RateLimits:
 
     def close(self) -> None:
         """Close the store, unless it hangs."""
-        if self._pending is None or self._pending.done():
+        if not self._hangs():
             self._thread.submit(self._close)
             self._thread.shutdown()
 

@@ -34,6 +34,7 @@ from twinjet.index.generation import (
     check_engine,
     stamps_of,
 )
+from twinjet.index.heartbeat import Heartbeat
 from twinjet.index.jobs.engine import connect
 from twinjet.index.jobs.jobs import Jobs
 from twinjet.index.jobs.progress import ProgressBoard
@@ -113,6 +114,7 @@ class Resources:
         self.trouble: str | None = None
         self._unusable: DatabaseDamagedError | None = None
         self._store: SourceStore | None = None
+        self._heartbeat: Heartbeat | None = None
         self.vector_engine: VectorEngine | None = None
         try:
             self._store = open_store(config.files, config.metadata_url, look=True)
@@ -125,6 +127,9 @@ class Resources:
                 config.milvus_uri,
                 memory_bytes=config.vectors_memory_bytes,
             )
+            if self._store.engine.dialect.name == "postgresql":
+                self._heartbeat = Heartbeat(self._store.engine)
+                self._heartbeat.start()
         self.inference = Inference(
             encoder_of(config),
             queue=config.upload_queue,
@@ -184,7 +189,10 @@ class Resources:
         file = file_of(self.config.jobs_url)
         if file is not None:
             refuse_damaged_file(file)
-        self._engine = connect(self.config.jobs_url)
+        shared = self.store.engine if self._heartbeat is not None else None
+        if shared is not None:
+            shared.connect().close()  # an error where it is away: others would wait
+        self._engine = connect(self.config.jobs_url, shared)
         return Jobs(self._engine, ProgressBoard(self.store.engine))
 
     def close(self) -> None:
@@ -195,6 +203,8 @@ class Resources:
                 self._let_go(number)
             if self._served is not None and self._served.lease is not None:
                 self._served.lease.release()
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
         if self._engine is not None:
             self._engine.destroy()
         self.inference.close()

@@ -75,11 +75,22 @@ def connected(url: str) -> Iterator[DBOSClient]:
         client.destroy()
 
 
-def connect(url: str) -> DBOSClient:
-    """A client of the engine, its tables made."""
+def connect(url: str, database: sa.Engine | None = None) -> DBOSClient:
+    """A client of the engine, its tables made.
+
+    Parameters
+    ----------
+    url
+        Of its database.
+    database
+        By which the client asks, instead of an engine of its own; it then fails at once
+        where the database is away, and does not try again and again.
+    """
     DBOS.migrate(url)
     return DBOSClient(
         system_database_url=url,
+        system_database_engine=database,
         serializer=DBOSPortableJSONSerializer(),
         application_name=NAME,
+        retry_connection_errors=database is None,
     )

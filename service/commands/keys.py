@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from twinjet.index.api_keys import SCOPES, ApiKey, ApiKeys, Scope
+from twinjet.index.api_keys import MARK, SCOPES, ApiKey, ApiKeys, Scope
 from twinjet.service.commands.options import HOME, JSON, config_of, errors, store_of
 
 # A hundred years: what is meant is no end at all.
@@ -93,9 +93,12 @@ def list_keys(home: Path | None, as_json: bool) -> None:
 @click.argument("prefix")
 @HOME
 def revoke(prefix: str, home: Path | None) -> None:
-    """End the key of PREFIX for good; servers know it within a second."""
+    """End the key of PREFIX for good; servers know it within a second.
+
+    PREFIX is what `twinjet keys list` shows, or what a key begins with: tj_PREFIX.
+    """
     with _keys(home) as known:
-        key = known.revoke(prefix)
+        key = known.revoke(prefix.removeprefix(f"{MARK}_"))
     click.echo(f"{key.prefix} {key.ended(datetime.now(UTC))}")
 
 

@@ -171,7 +171,8 @@ def _settings(config: Config, app: FastAPI | None = None) -> uvicorn.Config:
         http=PatientProtocol,
         # There are none: who asks to change to one is answered as anybody.
         ws="none",
-        limit_concurrency=config.connections,
+        # With so many uvicorn refuses what they ask, and we one that is new.
+        limit_concurrency=config.connections + 1,
         timeout_graceful_shutdown=_GRACE_S,
         # Else it would believe whoever comes from this machine.
         proxy_headers=False,

@@ -32,6 +32,14 @@ def config(sky: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
     )
 
 
+@pytest.fixture
+def fresh(config: Config) -> Iterator[Config]:
+    """A home in which nobody has been counted yet."""
+    yield config
+    for path in config.home.glob("rates.sqlite*"):
+        path.unlink()
+
+
 @pytest.fixture(scope="session")
 def client(config: Config) -> Iterator[TestClient]:
     app = create_app(config)

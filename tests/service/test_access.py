@@ -4,7 +4,7 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 from problems import assert_problem
 from servers import Postgres
-from serving import Running, read_answer, running, upload_bytes, wait_until
+from serving import Running, client_of, read_answer, running, upload_bytes, wait_until
 from starlette.responses import PlainTextResponse
 
 from twinjet.index.api_keys import ApiKeys, Scope
@@ -42,17 +42,10 @@ REQUESTS = {
 }
 
 
-@contextmanager
-def service(config: Config, **settings: Any) -> Iterator[TestClient]:
-    app = create_app(Config(**(config.model_dump() | settings)))
-    with TestClient(app, raise_server_exceptions=False) as client:
-        yield client
-
-
 @pytest.fixture
 def closed(config: Config) -> Iterator[TestClient]:
     """A service where nothing but the public needs no key."""
-    with service(config, anonymous="none", admin_key=ADMIN_KEY) as client:
+    with client_of(config, anonymous="none", admin_key=ADMIN_KEY) as client:
         yield client
 
 
@@ -155,7 +148,7 @@ def test_what_needs_no_key_is_a_setting(
     config: Config, anonymous: str, wanted: Any
 ) -> None:
     open_to_all = {"none": 0, "read": 1, "ingest": 2}[anonymous]
-    with service(config, anonymous=anonymous) as client:
+    with client_of(config, anonymous=anonymous) as client:
         answer = ask(client, wanted)
     if LEVELS.index(wanted) <= open_to_all:
         assert answer.status_code in {200, 404}
@@ -165,8 +158,15 @@ def test_what_needs_no_key_is_a_setting(
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="twinjet"'
 
 
+def test_a_key_takes_nothing_from_what_needs_none(config: Config, make: Make) -> None:
+    with client_of(config, anonymous="ingest") as client:
+        assert ask(client, "ingest").status_code == 404
+        assert ask(client, "ingest", make("read")).status_code == 404
+        assert_problem(ask(client, "admin", make("read")), 403, "forbidden")
+
+
 def test_reading_is_open_where_nothing_is_said(config: Config) -> None:
-    with service(config, anonymous=None) as client:
+    with client_of(config, anonymous=None) as client:
         assert ask(client, "read").status_code == 200
         assert_problem(ask(client, "ingest"), 401, "unauthorized")
 
@@ -185,7 +185,7 @@ def test_a_key_that_nobody_has_made_opens_nothing(
 ) -> None:
     """Also where no key is needed: who sends one is to know that it is wrong."""
     method, path = REQUESTS[level]
-    with service(config, anonymous="read", admin_key=ADMIN_KEY) as client:
+    with client_of(config, anonymous="read", admin_key=ADMIN_KEY) as client:
         answer = client.request(method, path, headers=bearing(token))
         problem = assert_problem(answer, 401, "unauthorized")
         assert problem["detail"] == "the key is unknown"
@@ -232,7 +232,7 @@ def test_a_revoked_key_opens_nothing_in_any_process_after_a_second(
     key, token = ApiKeys(engine).create("test", "read")
     with ExitStack() as stack:
         services = [
-            stack.enter_context(service(config, anonymous="none")) for _ in range(2)
+            stack.enter_context(client_of(config, anonymous="none")) for _ in range(2)
         ]
         assert [ask(one, "read", token).status_code for one in services] == [200, 200]
         ApiKeys(engine).revoke(key.prefix)
@@ -296,7 +296,7 @@ def test_without_the_database_keys_are_refused_and_reading_goes_on(
 ) -> None:
     with empty_database(postgres.url) as url:
         settings = {"home": tmp_path, "database_url": url, "anonymous": "read"}
-        with service(config, **settings, admin_key=ADMIN_KEY) as client:
+        with client_of(config, **settings, admin_key=ADMIN_KEY) as client:
             engine = create_engine(url)
             token = ApiKeys(engine).create("test", "read")[1]
             engine.dispose()
@@ -359,7 +359,7 @@ def test_a_refusal_does_not_wait_for_the_body(config: Config) -> None:
 
 
 def test_the_description_says_what_needs_a_key(config: Config) -> None:
-    with service(config, anonymous="read") as client:
+    with client_of(config, anonymous="read") as client:
         schema = client.get("/openapi.json").json()
         assert client.get("/openapi.json").json() == schema
     paths = schema["paths"]
@@ -369,6 +369,6 @@ def test_the_description_says_what_needs_a_key(config: Config) -> None:
     assert paths["/sources"]["get"]["security"] == [{}, {"key": ["read"]}]
     assert "security" not in paths["/livez"]["get"]
     assert {"401", "429"} <= set(paths["/sources"]["get"]["responses"])
-    with service(config, anonymous="none") as client:
+    with client_of(config, anonymous="none") as client:
         closed = client.get("/openapi.json").json()["paths"]
     assert closed["/sources"]["get"]["security"] == [{"key": ["read"]}]

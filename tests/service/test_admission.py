@@ -109,6 +109,30 @@ def test_bodies_have_a_line_of_their_own(config: Config) -> None:
         assert batch(served).status_code == 200
 
 
+def test_a_table_that_is_sent_has_a_place_too(config: Config) -> None:
+    table = {"file": ("t.csv", "source_id\nT100+003\n")}
+    with service(config) as (served, held), ThreadPoolExecutor(1) as clients:
+        url = f"{served.url}/similar/batch"
+        assert httpx.post(url, files=table, timeout=_LONG_S).status_code == 200
+        first = clients.submit(httpx.post, f"{served.url}/held", timeout=_LONG_S)
+        wait_until(lambda: held.begun == 1)
+        answer = httpx.post(url, files=table, timeout=_LONG_S)
+        assert_problem(answer, 503, "overloaded")
+        held.go_on.set()
+        assert first.result().status_code == 200
+
+
+def test_who_is_refused_anyway_takes_no_place(config: Config) -> None:
+    with service(config) as (served, held), ThreadPoolExecutor(1) as clients:
+        first = clients.submit(get, served, "/held")
+        wait_until(lambda: held.begun == 1)
+        wrong = {"Authorization": "Bearer of nothing"}
+        answer = httpx.get(f"{served.url}/held", headers=wrong, timeout=_LONG_S)
+        assert_problem(answer, 401, "unauthorized")
+        held.go_on.set()
+        assert first.result().status_code == 200
+
+
 def test_a_burst_waits_for_its_turn(config: Config) -> None:
     with (
         service(config, wait_s=_LONG_S) as (served, held),

@@ -46,6 +46,16 @@ def test_a_wrong_value_is_said_with_its_variable(
     assert (value in said) == (name != "ADMIN_KEY")
 
 
+@pytest.mark.parametrize("blank", [" ", "\n", "\t"])
+def test_a_key_that_could_not_be_sent_is_refused(
+    blank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TWINJET_ADMIN_KEY", f"a key of sixteen characters{blank}")
+    with pytest.raises(ConfigError, match="begins or ends with a blank") as raised:
+        configured()
+    assert "sixteen characters" not in str(raised.value).split("(")[0]
+
+
 def test_an_unknown_variable_is_told_with_the_nearest(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -355,6 +355,8 @@ def test_other_methods_are_refused_and_those_of_the_path_are_named(
 ) -> None:
     for path, declared in create_app(config).openapi()["paths"].items():
         there = {method.upper() for method in declared} | OVERLAPPING.get(path, set())
+        if "GET" in there:
+            there.add("HEAD")
         for method in ("HEAD", "OPTIONS", "TRACE", "PATCH", "PUT", "BREW"):
             if method not in there:
                 answer = client.request(method, path.replace("{number}", "1"))

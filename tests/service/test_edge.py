@@ -4,14 +4,13 @@ import io
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
+from serving import client_of
 
-from twinjet.service.app import create_app
 from twinjet.service.config import Config
 from twinjet.service.logs import formatter
 
@@ -21,23 +20,6 @@ PREFLIGHT = {
     "Access-Control-Request-Method": "POST",
     "Access-Control-Request-Headers": "authorization, content-type",
 }
-
-
-@contextmanager
-def service(
-    config: Config, peer: str = "192.0.2.1", **settings: Any
-) -> Iterator[TestClient]:
-    app = create_app(Config(**(config.model_dump() | settings)))
-    with TestClient(app, raise_server_exceptions=False, client=(peer, 50000)) as client:
-        yield client
-
-
-@pytest.fixture
-def fresh(config: Config) -> Iterator[Config]:
-    """A home in which nobody has been counted yet."""
-    yield config
-    for path in config.home.glob("rates.sqlite*"):
-        path.unlink()
 
 
 @pytest.fixture
@@ -61,7 +43,7 @@ def forwarded(*addresses: str) -> dict[str, str]:
 def test_a_proxy_that_is_not_trusted_is_not_believed(
     fresh: Config, written: io.StringIO
 ) -> None:
-    with service(
+    with client_of(
         fresh, requests_per_minute=2, trusted_proxies="10.0.0.0/8", hsts_s=60
     ) as client:
         answers = [
@@ -80,7 +62,7 @@ def test_a_trusted_proxy_says_who_asks(fresh: Config, written: io.StringIO) -> N
         "trusted_proxies": "192.0.2.1,10.0.0.0/8",
         "requests_per_minute": 1,
     }
-    with service(fresh, **settings, hsts_s=60) as client:
+    with client_of(fresh, **settings, hsts_s=60) as client:
         for sent, expected in (
             (forwarded("198.51.100.1"), 200),
             (forwarded("198.51.100.2", "10.1.2.3"), 200),
@@ -98,7 +80,7 @@ def test_a_trusted_proxy_says_who_asks(fresh: Config, written: io.StringIO) -> N
 
 
 def test_nobody_is_believed_where_nothing_is_said(fresh: Config) -> None:
-    with service(fresh, "127.0.0.1", requests_per_minute=1) as client:
+    with client_of(fresh, "127.0.0.1", requests_per_minute=1) as client:
         codes = [
             client.get("/encoders", headers=forwarded(address)).status_code
             for address in ("198.51.100.1", "198.51.100.2")
@@ -136,7 +118,9 @@ def test_other_origins_are_told_nothing_where_none_is_listed(
 
 def test_a_listed_origin_may_ask_and_read(fresh: Config) -> None:
     settings: dict[str, Any] = {"cors_origins": f"{ORIGIN}, http://localhost:8080"}
-    with service(fresh, **settings, anonymous="none", requests_per_minute=1) as client:
+    with client_of(
+        fresh, **settings, anonymous="none", requests_per_minute=1
+    ) as client:
         for _ in range(3):  # needs no key, and is not counted
             answer = client.options("/similar", headers=PREFLIGHT)
             assert answer.status_code == 200

@@ -38,6 +38,12 @@ def test_a_key_is_made_shown_once_listed_and_revoked(tmp_path: Path) -> None:
     assert "was revoked at" in run("list", home=tmp_path).stdout
 
 
+def test_a_key_is_revoked_by_what_it_begins_with(tmp_path: Path) -> None:
+    mark, prefix, _ = run("create", "lost", home=tmp_path).stdout.split("_", 2)
+    told = run("revoke", f"{mark}_{prefix}", home=tmp_path).stdout
+    assert told.startswith(f"{prefix} was revoked at ")
+
+
 def test_a_key_is_json_for_programs(tmp_path: Path) -> None:
     arguments = ["--expires-days", "30", "--requests-per-minute", "600", "--json"]
     made = json.loads(run("create", "nightly", *arguments, home=tmp_path).stdout)

@@ -1,8 +1,10 @@
 """Who asks for too much is told when to go on; nobody else notices."""
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from databases import empty_database
 from fastapi.testclient import TestClient
 from problems import assert_problem
 from servers import Postgres
-from serving import read_answer, running, upload_bytes
+from serving import client_of, read_answer, running, upload_bytes
 
 from twinjet.index.api_keys import ApiKeys
 from twinjet.index.database import create_engine
@@ -21,23 +23,6 @@ from twinjet.service.app import create_app
 from twinjet.service.config import Config
 
 FORM = {"file": b"x"}
-
-
-@contextmanager
-def service(
-    config: Config, peer: str = "192.0.2.1", **settings: Any
-) -> Iterator[TestClient]:
-    app = create_app(Config(**(config.model_dump() | settings)))
-    with TestClient(app, raise_server_exceptions=False, client=(peer, 50000)) as client:
-        yield client
-
-
-@pytest.fixture
-def fresh(config: Config) -> Iterator[Config]:
-    """A home in which nobody has been counted yet."""
-    yield config
-    for path in config.home.glob("rates.sqlite*"):
-        path.unlink()
 
 
 def bearing(config: Config, **more: Any) -> dict[str, str]:
@@ -55,7 +40,7 @@ def statuses(
 
 
 def test_who_asks_too_often_is_told_when_to_go_on(fresh: Config) -> None:
-    with service(fresh, requests_per_minute=3) as client:
+    with client_of(fresh, requests_per_minute=3) as client:
         assert statuses(client, 3) == [200, 200, 200]
         answer = client.get("/encoders")
         problem = assert_problem(answer, 429, "too-many-requests")
@@ -69,7 +54,8 @@ def test_who_asks_too_often_is_told_when_to_go_on(fresh: Config) -> None:
 def test_several_processes_count_together(fresh: Config) -> None:
     with ExitStack() as stack:
         one, other = (
-            stack.enter_context(service(fresh, requests_per_minute=4)) for _ in range(2)
+            stack.enter_context(client_of(fresh, requests_per_minute=4))
+            for _ in range(2)
         )
         assert statuses(one, 2) + statuses(other, 2) == [200] * 4
         assert statuses(one, 1) + statuses(other, 1) == [429, 429]
@@ -86,7 +72,7 @@ def test_machines_count_together_in_postgresql(
     with ExitStack() as stack:
         one, other = (
             stack.enter_context(
-                service(fresh, home=tmp_path / name, **settings, **shared)
+                client_of(fresh, home=tmp_path / name, **settings, **shared)
             )
             for name in ("one", "other")
         )
@@ -105,18 +91,18 @@ def test_machines_count_together_in_postgresql(
 def test_without_a_key_a_network_is_counted(
     fresh: Config, peer: str, same: str, other: str
 ) -> None:
-    with service(fresh, peer, requests_per_minute=2) as client:
+    with client_of(fresh, peer, requests_per_minute=2) as client:
         assert statuses(client, 3) == [200, 200, 429]
-    with service(fresh, same, requests_per_minute=2) as client:
+    with client_of(fresh, same, requests_per_minute=2) as client:
         assert statuses(client, 1) == [429]
-    with service(fresh, other, requests_per_minute=2) as client:
+    with client_of(fresh, other, requests_per_minute=2) as client:
         assert statuses(client, 1) == [200]
 
 
 def test_a_key_is_counted_by_itself_and_may_have_limits_of_its_own(
     fresh: Config,
 ) -> None:
-    with service(fresh, requests_per_minute=2) as client:
+    with client_of(fresh, requests_per_minute=2) as client:
         one, two = bearing(fresh), bearing(fresh)
         assert statuses(client, 3) == [200, 200, 429]
         assert statuses(client, 3, one) == [200, 200, 429]
@@ -128,7 +114,7 @@ def test_a_key_is_counted_by_itself_and_may_have_limits_of_its_own(
 
 
 def test_keys_cannot_be_tried_faster_than_one_may_ask(fresh: Config) -> None:
-    with service(fresh, requests_per_minute=3, anonymous="none") as client:
+    with client_of(fresh, requests_per_minute=3, anonymous="none") as client:
         wrong = [{"Authorization": f"Bearer tj_{number:012x}_x"} for number in range(5)]
         tried = [client.get("/encoders", headers=one).status_code for one in wrong]
         assert tried == [401, 401, 401, 429, 429]
@@ -137,7 +123,7 @@ def test_keys_cannot_be_tried_faster_than_one_may_ask(fresh: Config) -> None:
 
 
 def test_uploads_are_counted_besides(fresh: Config) -> None:
-    with service(fresh, requests_per_minute=6, uploads_per_minute=2) as client:
+    with client_of(fresh, requests_per_minute=6, uploads_per_minute=2) as client:
         sent = [client.post("/similar", files=FORM).status_code for _ in range(3)]
         assert sent == [415, 415, 429]
         problem = assert_problem(
@@ -165,7 +151,7 @@ def test_a_body_too_many_is_never_read(fresh: Config) -> None:
 def test_where_it_cannot_be_counted_the_service_goes_on(
     fresh: Config, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with service(fresh, requests_per_minute=1) as client:
+    with client_of(fresh, requests_per_minute=1) as client:
         app: Any = client.app
         missing = tmp_path / "not there"
         app.state.rate_limits._open = lambda: Rates("sqlite://", Home(missing))
@@ -177,7 +163,7 @@ def test_where_it_cannot_be_counted_the_service_goes_on(
 def test_a_file_that_is_damaged_meanwhile_refuses_nobody(
     fresh: Config, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with service(fresh, requests_per_minute=2) as client:
+    with client_of(fresh, requests_per_minute=2) as client:
         assert statuses(client, 3) == [200, 200, 429]
         with closing(sqlite3.connect(fresh.home / "rates.sqlite")) as connection:
             connection.execute("PRAGMA writable_schema = ON")
@@ -186,8 +172,47 @@ def test_a_file_that_is_damaged_meanwhile_refuses_nobody(
             connection.execute("PRAGMA schema_version = 99")
         assert statuses(client, 2) == [200, 200]
     assert any("not counted" in one and "damaged" in one for one in caplog.messages)
-    with service(fresh, requests_per_minute=2) as client:
+    with client_of(fresh, requests_per_minute=2) as client:
         assert statuses(client, 3) == [200, 200, 429]
+
+
+def test_of_many_at_once_each_is_counted_however_long_that_takes(
+    fresh: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    with client_of(fresh, requests_per_minute=5, reads=64) as client:
+        app: Any = client.app
+        limits = app.state.rate_limits
+        count = limits._count
+
+        def slowly(*of: Any) -> Any:
+            time.sleep(0.1)  # a fifth of what is waited for one
+            return count(*of)
+
+        limits._count = slowly
+        with ThreadPoolExecutor(20) as clients:
+            asked = [clients.submit(client.get, "/encoders") for _ in range(20)]
+            codes = sorted(one.result().status_code for one in asked)
+    assert codes == [200] * 5 + [429] * 15
+    assert not any("not counted" in one for one in caplog.messages)
+
+
+def test_a_store_that_hangs_refuses_nobody(
+    fresh: Config, caplog: pytest.LogCaptureFixture
+) -> None:
+    with client_of(fresh, requests_per_minute=1) as client:
+        app: Any = client.app
+        limits = app.state.rate_limits
+        go_on = threading.Event()
+
+        def hangs() -> Rates:
+            assert go_on.wait(60)
+            return Rates(fresh.metadata_url, fresh.files)
+
+        limits._open = hangs
+        assert statuses(client, 3) == [200, 200, 200]
+        go_on.set()
+    told = [one for one in caplog.messages if "does not answer" in one]
+    assert len(told) == 1
 
 
 def test_a_database_that_is_gone_lets_reading_go_on(
@@ -199,7 +224,7 @@ def test_a_database_that_is_gone_lets_reading_go_on(
             "database_url": url,
             "requests_per_minute": 2,
         }
-        with service(fresh, **settings) as client:
+        with client_of(fresh, **settings) as client:
             assert statuses(client, 3) == [200, 200, 429]
             postgres.stop()
             try:

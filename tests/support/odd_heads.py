@@ -91,6 +91,16 @@ HEADERS: Rows = {
 
 METHODS: Rows = {
     f"{method} {path}": (get(path, method=method), 405, "method-not-allowed")
-    for method in ("HEAD", "OPTIONS", "TRACE", "PROPFIND", "PATCH")
+    for method in ("OPTIONS", "TRACE", "PROPFIND", "PATCH")
     for path in ("/similar", "/sources", "/jobs", "/lists/x", "/livez")
+} | {
+    f"HEAD {path}": (get(path, method="HEAD"), status, None)
+    for path, status in {
+        "/similar": 422,
+        "/sources": 200,
+        "/jobs": 401,
+        "/lists/x": 404,
+        "/livez": 200,
+        "/embeddings": 405,
+    }.items()
 }

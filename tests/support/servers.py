@@ -9,11 +9,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+
+import psutil
 
 
 @dataclass
@@ -24,6 +26,9 @@ class Postgres:
     start: Callable[[], None]
     stop: Callable[[], None]
     """At once, as if the power went."""
+    freeze: Callable[[], None]
+    """All of its processes: connections stay, and nothing answers."""
+    thaw: Callable[[], None]
 
 
 def pgvector_initdb() -> Path | None:
@@ -70,11 +75,24 @@ def running_postgres(initdb: Path) -> Iterator[Postgres]:
     start()
     try:
         yield Postgres(
-            f"postgresql+psycopg://twinjet@127.0.0.1:{port}/postgres", start, stop
+            f"postgresql+psycopg://twinjet@127.0.0.1:{port}/postgres",
+            start,
+            stop,
+            freeze=partial(_signal, folder / "data", signal.SIGSTOP),
+            thaw=partial(_signal, folder / "data", signal.SIGCONT),
         )
     finally:
+        _signal(folder / "data", signal.SIGCONT)
         stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _signal(data: Path, which: signal.Signals) -> None:
+    """Send a signal to every process of a PostgreSQL."""
+    first = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
+    for process in (first, *first.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(which)
 
 
 def free_port() -> int:

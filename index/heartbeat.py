@@ -1,0 +1,145 @@
+"""Notices a PostgreSQL that has stopped answering, and lets nobody wait for it.
+
+What a frozen server, or a cable that swallows everything, was asked is waited for
+without an end: the statement's own timeout is the server's, and the other machine's
+kernel acknowledges what was sent. So a question is asked again and again; when one is
+not answered in time, all connections are shut, by which who waits on one has an error
+at once, and none is opened until there is an answer.
+"""
+
+import logging
+import socket
+import threading
+import time
+from contextlib import suppress
+from os import dup
+from typing import Any
+from weakref import WeakSet
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import NullPool
+
+_log = logging.getLogger(__name__)
+
+# From the freezing of a server to the error: the sum, at most.
+_EVERY_S = 0.4
+_PATIENCE_S = 1.2
+
+# libpq takes whole seconds, and no fewer.
+_CONNECT_S = 2
+
+
+class Heartbeat:
+    """Asks a PostgreSQL whether it lives, from a thread of its own.
+
+    Parameters
+    ----------
+    engine
+        Whose connections are not to be waited for; of psycopg.
+    every_s
+        Seconds between an answer and the next question.
+    patience_s
+        Longest wait for an answer.
+    """
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        *,
+        every_s: float = _EVERY_S,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
+        self._every_s = every_s
+        self._patience_s = patience_s
+        self._own = sa.create_engine(engine.url, poolclass=NullPool)
+        self._connections: WeakSet[Any] = WeakSet()
+        self._changing = threading.Lock()
+        self._asked: float | None = None
+        self._away = False
+        self._over = threading.Event()
+        self._threads = [
+            threading.Thread(target=work, name="heartbeat", daemon=True)
+            for work in (self._ask_for_ever, self._watch_for_ever)
+        ]
+        for watched in (self._own, engine):
+            event.listen(watched, "connect", self._connected)
+            event.listen(watched, "do_connect", _hurry)
+        event.listen(engine, "do_connect", self._refuse)
+        event.listen(engine, "checkout", self._refuse)
+
+    @property
+    def away(self) -> bool:
+        """Whether the server does not answer."""
+        return self._away
+
+    def start(self) -> None:
+        """Begin to ask."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Ask no more, and do not wait for an answer."""
+        self._over.set()
+
+    def _connected(self, connection: Any, _record: object) -> None:
+        with self._changing:
+            self._connections.add(connection)
+
+    def _refuse(self, *_: object) -> None:
+        if self._away:
+            raise OperationalError(None, None, ConnectionError("it does not answer"))
+
+    def _ask_for_ever(self) -> None:
+        while not self._over.is_set():
+            with suppress(DBAPIError), self._own.connect() as connection:
+                self._ask_again_and_again(connection)
+            self._asked = None
+            self._over.wait(self._every_s)
+
+    def _ask_again_and_again(self, connection: sa.Connection) -> None:
+        own = connection.execution_options(isolation_level="AUTOCOMMIT")
+        while not self._over.is_set():
+            self._asked = time.monotonic()
+            own.execute(sa.select(1))
+            self._asked = None
+            if self._away:
+                _log.warning("the database answers again")
+                self._away = False
+            self._over.wait(self._every_s)
+
+    def _watch_for_ever(self) -> None:
+        while not self._over.wait(self._patience_s / 10):
+            asked = self._asked
+            if asked is None or time.monotonic() - asked < self._patience_s:
+                continue
+            if not self._away:
+                _log.error("the database has not answered for %g s", self._patience_s)
+            # First: what is opened from now on would not be shut.
+            self._away = True
+            self._asked = None
+            self._shut_all()
+
+    def _shut_all(self) -> None:
+        with self._changing:
+            connections = list(self._connections)
+            self._connections.clear()
+        for connection in connections:
+            _shut(connection)
+
+
+def _hurry(
+    _dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]
+) -> None:
+    parameters.setdefault("connect_timeout", _CONNECT_S)
+
+
+def _shut(connection: Any) -> None:
+    """End a connection of psycopg for who waits on it, in another thread."""
+    with suppress(Exception):  # it was closed meanwhile
+        descriptor = connection.pgconn.socket
+        with socket.socket(fileno=dup(descriptor)) as ours:
+            # Else the number may be another file's by now.
+            if connection.pgconn.socket == descriptor:
+                ours.shutdown(socket.SHUT_RDWR)
