@@ -68,13 +68,16 @@ class RateLimits:
         TooManyRequestsError
             There were too many in the last minute.
         """
-        name = f"key {caller.key}" if caller.key else f"peer {network_of(scope)}"
         own = caller.requests_per_minute
-        await self._take(name, self._requests if own is None else own, "requests")
+        requests = self._requests if own is None else own
         own = caller.uploads_per_minute
-        limit = self._uploads if own is None else own
-        if limit and media_type(Headers(scope=scope)) == FORM:
-            await self._take(f"{name} uploads", limit, "uploads")
+        uploads = self._uploads if own is None else own
+        if not (requests or uploads):
+            return
+        name = f"key {caller.key}" if caller.key else f"peer {network_of(scope)}"
+        await self._take(name, requests, "requests")
+        if uploads and media_type(Headers(scope=scope)) == FORM:
+            await self._take(f"{name} uploads", uploads, "uploads")
 
     async def _take(self, name: str, limit: int, what: str) -> None:
         if not limit or time.monotonic() < self._resume:
