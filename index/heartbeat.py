@@ -7,15 +7,16 @@ not answered in time, all connections are shut, by which who waits on one has an
 at once, and none is opened until there is an answer.
 """
 
+import errno
 import logging
 import socket
 import threading
 import time
-from contextlib import suppress
 from os import dup
 from typing import Any
 from weakref import WeakSet
 
+import psycopg
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -23,9 +24,13 @@ from sqlalchemy.pool import NullPool
 
 _log = logging.getLogger(__name__)
 
-# From the freezing of a server to the error: the sum, at most.
+# From the freezing of a server to the error: the sum, and a look. Who is just being let
+# in waits for that, two seconds for each address of the server.
 _EVERY_S = 0.4
 _PATIENCE_S = 1.2
+
+# While a question is open.
+_LOOKS = 10
 
 # libpq takes whole seconds, and no fewer.
 _CONNECT_S = 2
@@ -68,6 +73,8 @@ class Heartbeat:
             event.listen(watched, "do_connect", _hurry)
         event.listen(engine, "do_connect", self._refuse)
         event.listen(engine, "checkout", self._refuse)
+        # What was opened before this could not be shut.
+        engine.dispose()
 
     @property
     def away(self) -> bool:
@@ -93,8 +100,15 @@ class Heartbeat:
 
     def _ask_for_ever(self) -> None:
         while not self._over.is_set():
-            with suppress(DBAPIError), self._own.connect() as connection:
-                self._ask_again_and_again(connection)
+            # To be let in is a question, too; a server that is stopped refuses at once.
+            self._asked = time.monotonic()
+            try:
+                with self._own.connect() as connection:
+                    self._ask_again_and_again(connection)
+            except DBAPIError:
+                pass  # who asks it has the same error
+            except Exception:  # noqa: BLE001 - no file left, say; it may be fine soon
+                _log.exception("the database cannot be asked whether it lives")
             self._asked = None
             self._over.wait(self._every_s)
 
@@ -110,23 +124,27 @@ class Heartbeat:
             self._over.wait(self._every_s)
 
     def _watch_for_ever(self) -> None:
-        while not self._over.wait(self._patience_s / 10):
+        looks, last = 0, None
+        # Counted in looks: after a pause of this process the answer may be there.
+        while not self._over.wait(self._patience_s / _LOOKS):
             asked = self._asked
-            if asked is None or time.monotonic() - asked < self._patience_s:
+            looks, last = (looks + 1 if asked and asked == last else 0), asked
+            if looks < _LOOKS:
                 continue
+            looks = 0
             if not self._away:
                 _log.error("the database has not answered for %g s", self._patience_s)
             # First: what is opened from now on would not be shut.
             self._away = True
-            self._asked = None
             self._shut_all()
 
     def _shut_all(self) -> None:
         with self._changing:
             connections = list(self._connections)
-            self._connections.clear()
         for connection in connections:
-            _shut(connection)
+            if _shut(connection):
+                with self._changing:
+                    self._connections.discard(connection)
 
 
 def _hurry(
@@ -135,11 +153,21 @@ def _hurry(
     parameters.setdefault("connect_timeout", _CONNECT_S)
 
 
-def _shut(connection: Any) -> None:
-    """End a connection of psycopg for who waits on it, in another thread."""
-    with suppress(Exception):  # it was closed meanwhile
+def _shut(connection: Any) -> bool:
+    """End a connection of psycopg for who waits on it, in another thread.
+
+    Whether that is done; else there is no file left for it, and it is tried again.
+    """
+    if connection.closed:
+        return True
+    try:
         descriptor = connection.pgconn.socket
         with socket.socket(fileno=dup(descriptor)) as ours:
             # Else the number may be another file's by now.
             if connection.pgconn.socket == descriptor:
                 ours.shutdown(socket.SHUT_RDWR)
+    except OSError as exc:
+        return exc.errno not in {errno.EMFILE, errno.ENFILE}
+    except psycopg.Error:  # it was closed meanwhile
+        pass
+    return True

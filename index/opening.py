@@ -8,6 +8,20 @@ from twinjet.index.ownership import join
 from twinjet.index.store import SourceStore
 
 
+def refuse_networks(home: Home, url: str) -> None:
+    """Refuse SQLite on another machine's disk, before it is opened.
+
+    Raises
+    ------
+    StoreError
+        Naming the filesystem.
+    """
+    file = file_of(url)
+    if file is not None:
+        for kept in (file, home.path):  # which has those of jobs and of rates
+            refuse_network(kept)
+
+
 def open_store(home: Home, url: str, *, look: bool = False) -> SourceStore:
     """The metadata store, brought to this version and known to be of this home.
 
@@ -36,9 +50,7 @@ def open_store(home: Home, url: str, *, look: bool = False) -> SourceStore:
             "once more, with the same backup"
         )
         raise StoreError(msg, actual=str(home.path))
-    file = file_of(url)
-    if file is not None:
-        refuse_network(file)
+    refuse_networks(home, url)
     home.path.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url)
     try:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from twinjet.index.durable import half_done, publish_file
 from twinjet.index.errors import HomeMismatchError, StoreError
 from twinjet.index.home import Home
-from twinjet.index.schema import InstallationRow
+from twinjet.index.schema import GenerationRow, InstallationRow
 from twinjet.index.sharing import SharedStore
 
 _FILE = "home.id"
@@ -24,12 +24,13 @@ _LOCK = 0x7714_1E8
 def join(home: Home, engine: sa.Engine) -> None:
     """Make sure that a home and a database are of one installation.
 
-    A database that is of no home yet becomes this one's.
+    A database that is of no home yet becomes this one's, unless the home has
+    generations that it does not know: the next build would remove them.
 
     Raises
     ------
     HomeMismatchError
-        The database is of another home.
+        The database is of another home, or knows nothing of what this one has.
     StoreError
         The home cannot be read or written.
     """
@@ -40,6 +41,7 @@ def join(home: Home, engine: sa.Engine) -> None:
         try:
             found = _read(home)
             if wanted is None:
+                _refuse_stranger(home, connection)
                 # The file first: with a row alone no home would be the right one.
                 name = found or _write(home)
                 row = {"id": _ROW, "home_id": name}
@@ -58,6 +60,19 @@ def join(home: Home, engine: sa.Engine) -> None:
             "database of its own"
         )
         raise HomeMismatchError(msg, limit=wanted, actual=found)
+
+
+def _refuse_stranger(home: Home, connection: sa.Connection) -> None:
+    """Refuse a database without a generation to a home that has some."""
+    kept = sorted(home.generations.glob("g[0-9]*"))
+    if kept and connection.scalar(sa.select(GenerationRow.number).limit(1)) is None:
+        msg = (
+            f"{home.path} has {kept[0].name}, and the database knows no generation: "
+            "set TWINJET_DATABASE_URL to the one that is of this home, or TWINJET_HOME "
+            "to an empty folder; without its database a home has to be restored from a "
+            f"backup, or {home.generations} moved away and its sources indexed again"
+        )
+        raise HomeMismatchError(msg, limit=len(kept), actual=0)
 
 
 def _read(home: Home) -> str | None:

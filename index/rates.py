@@ -140,7 +140,15 @@ def _in_postgresql(url: str) -> sa.Engine:
         # One statement, one journey; it is all or nothing by itself.
         isolation_level="AUTOCOMMIT",
         hide_parameters=True,
-        connect_args={"connect_timeout": 2, "options": "-c statement_timeout=1000"},
+        connect_args={
+            "connect_timeout": 2,
+            "options": "-c statement_timeout=1000",
+            # Of a cable that swallows everything; in seconds, the last in ms.
+            "keepalives_idle": 5,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
+        },
     )
     with engine.connect() as connection:
         own = connection.execution_options(isolation_level="READ COMMITTED")

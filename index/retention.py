@@ -1,7 +1,6 @@
 """Which generations stay, and what a build that died has left."""
 
 import logging
-import re
 import shutil
 import time
 import uuid
@@ -33,9 +32,11 @@ def clear_leftovers(
 ) -> None:
     """Remove what builds that died have left, but for this job's own.
 
-    The caller is the only one that builds.
+    The caller is the only one that builds. A folder that the database never heard of is
+    somebody's, and stays.
     """
     kept = set()
+    gone = store.gone()
     for generation in store.generations():
         if generation.state != READY and (
             job_id is None or generation.job_id != job_id
@@ -48,7 +49,7 @@ def clear_leftovers(
         if path.name.startswith("tmp-"):
             if path.name.removeprefix("tmp-") not in kept:
                 shutil.rmtree(path, ignore_errors=True)
-        elif re.fullmatch(r"g\d{6,}", path.name) and path.name not in kept:
+        elif path.name in {folder_name(number) for number in gone}:
             # Its row went, and then the process that was about to remove it.
             with unused(path) as free:
                 if free:

@@ -255,6 +255,12 @@ class SourceStore:
             )
             return [_generation(row, published.get(row.number)) for row in rows]
 
+    def gone(self) -> set[int]:
+        """Numbers of those that were removed; none is ever given again."""
+        with Session(self._engine) as session, self._readable():
+            removed = GenerationRow.state == GONE
+            return {*session.scalars(sa.select(GenerationRow.number).where(removed))}
+
     def generation(self, number: int) -> Generation:
         """One generation.
 

@@ -98,11 +98,13 @@ class Line:
 
     def leave(self) -> None:
         """Give a place back, to whom it is the turn of."""
-        if self._waiting:
-            newest = self._standing()
+        newest = self._standing()
+        while self._waiting:
             turn = self._waiting.popitem()[0] if newest else next(iter(self._waiting))
             self._waiting.pop(turn, None)
-            turn.set_result(True)
+            if not turn.done():  # cancelled, and its task does not know it yet
+                turn.set_result(True)
+                break
         else:
             self._taken -= 1
         if not self._waiting:
@@ -216,7 +218,10 @@ class _Turn:
         """Have a place, unless the answer has begun without one."""
         if not self._over:
             await self._line.take()
-            self._begun = True
+            if self._over:
+                self._line.leave()
+            else:
+                self._begun = True
 
     def end(self) -> None:
         """Give it back, if there is one."""

@@ -1,4 +1,4 @@
-"""Whose key came with a request, looked up at most twice a second for each key."""
+"""Whose key came with a request, looked up twice a second for each key that is used."""
 
 import asyncio
 import hmac
@@ -6,9 +6,11 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import TypeVar
 
 from pydantic import SecretStr
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,6 +30,10 @@ _KNOWN = 1024
 
 # The database answers in so long a time, or it is away.
 _PATIENCE_S = 2.0
+
+_THREADS = 4
+
+_T = TypeVar("_T")
 
 _REALM = 'Bearer realm="twinjet"'
 _INVALID = "invalid_token"
@@ -72,6 +78,9 @@ class Keyring:
         self._known: OrderedDict[bytes, tuple[ApiKey | None, float]] = OrderedDict()
         self._noted: dict[str, datetime] = {}
         self._notes: set[asyncio.Task[None]] = set()
+        self._asking: dict[bytes, asyncio.Task[ApiKey | None]] = {}
+        # Of its own: nobody's long search is to be waited for.
+        self._threads = ThreadPoolExecutor(_THREADS, "keys")
 
     async def caller(self, token: bytes) -> Caller:
         """Who bears this key.
@@ -102,16 +111,25 @@ class Keyring:
     async def close(self) -> None:
         """Wait for what is being noted."""
         await asyncio.gather(*self._notes, return_exceptions=True)
+        self._threads.shutdown(wait=False)
 
     async def _find(self, token: bytes) -> ApiKey | None:
         place = sha256(token).digest()
         key, since = self._known.get(place, (None, float("-inf")))
-        asked = time.monotonic()
-        if asked - since <= _KNOWN_S:
+        if time.monotonic() - since <= _KNOWN_S:
             return key
+        # Those who come at once with one key ask once.
+        if place not in self._asking:
+            task = asyncio.create_task(self._look(token, place))
+            self._asking[place] = task
+            task.add_done_callback(lambda _: self._asking.pop(place, None))
+        return await asyncio.shield(self._asking[place])
+
+    async def _look(self, token: bytes, place: bytes) -> ApiKey | None:
+        asked = time.monotonic()
+        look = self._in_thread(lambda: self._keys().match(token))
         try:
-            async with asyncio.timeout(_PATIENCE_S):
-                key = await asyncio.to_thread(lambda: self._keys().match(token))
+            key = await asyncio.wait_for(look, _PATIENCE_S)
         except (SQLAlchemyError, DatabaseDamagedError, TimeoutError) as exc:
             _log.warning("a key is refused, for the store does not answer: %s", exc)
             message = "keys cannot be looked up, for the metadata store does not answer"
@@ -121,6 +139,9 @@ class Keyring:
         if len(self._known) > _KNOWN:
             self._known.popitem(last=False)
         return key
+
+    def _in_thread(self, work: Callable[[], _T]) -> asyncio.Future[_T]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def _note(self, key: ApiKey, now: datetime) -> None:
         """Have it written down when the key was used; nobody waits for it."""
@@ -134,7 +155,7 @@ class Keyring:
 
     async def _write(self, prefix: str, now: datetime) -> None:
         try:
-            await asyncio.to_thread(lambda: self._keys().used(prefix, now))
+            await self._in_thread(lambda: self._keys().used(prefix, now))
         except (SQLAlchemyError, DatabaseDamagedError) as exc:
             _log.warning("when key %s was used is not noted: %s", prefix, exc)
 

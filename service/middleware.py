@@ -57,13 +57,14 @@ def add_middleware(
         Whether the service ends.
     """
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
+    app.add_middleware(Admission, places=settings.reads, wait_s=settings.read_wait_s)
+    # Who waits for a place has sent its body.
     app.add_middleware(
         BodyPace,
         stall_s=settings.body_stall_s,
         bytes_per_s=settings.body_bytes_per_s,
     )
     # Who is refused anyway takes nobody's place.
-    app.add_middleware(Admission, places=settings.reads, wait_s=settings.read_wait_s)
     app.add_middleware(Access, anonymous=anonymous)
     app.add_middleware(Unforeseen)
     app.add_middleware(Heads)

@@ -110,6 +110,8 @@ class PatientProtocol(HttpToolsProtocol):
         if self._taking is None:
             self._unsent = self.transport.get_write_buffer_size()
             self._taking = self.loop.call_later(self._patience_s, self._is_it_taken)
+        else:  # of an earlier answer: the newer one has a time of its own
+            self._unsent = math.inf
 
     def _is_it_taken(self) -> None:
         self._taking = None

@@ -22,7 +22,13 @@ from servers import (
 _ROOT = Path(__file__).parent.parent
 
 # Small machines, and figures that do not depend on the size of a large one.
-torch.set_num_threads(2)
+torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Of several processes of tests, and what they start, one core is each one's."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.pool import StaticPool
 
 from twinjet.index.database import create_engine, file_of, revision_of
 from twinjet.index.durable import fsync_path, fsync_tree, half_done
@@ -43,7 +44,10 @@ class _Holds:
 
     def __init__(self, home: Home, engine: sa.Engine) -> None:
         self._home = home
+        # One connection for all of them: there may be more than a pool has.
         self._engine = engine
+        if engine.dialect.name == "postgresql":
+            self._engine = sa.create_engine(engine.url, poolclass=StaticPool)
         self._held: dict[int, tuple[Lease, AdvisoryLock | None]] = {}
 
     def take(self, generation: Generation) -> None:
@@ -68,6 +72,8 @@ class _Holds:
             if elsewhere is not None:
                 elsewhere.release()
         self._held.clear()
+        if self._engine.dialect.name == "postgresql":
+            self._engine.dispose()
 
 
 def back_up(
@@ -97,11 +103,14 @@ def back_up(
     Raises
     ------
     BackupError
-        The place is taken, a program is missing, or nothing of what is published is
-        whole.
+        The place is taken, or in the home, or has no room; a program is missing; or
+        nothing of what is published is whole.
     DatabaseDamagedError
         The database is damaged.
     """
+    if place.resolve().is_relative_to(home.path.resolve()):
+        msg = f"{place} lies in the home itself: name a folder elsewhere"
+        raise BackupError(msg, actual=str(place))
     if place.exists():
         msg = f"{place} is there already: name a new folder for each backup"
         raise BackupError(msg, actual=str(place))
@@ -186,23 +195,23 @@ def _held_copy(
 ) -> Iterator[SourceStore]:
     """A copy of the database, all of whose generations stay as long as it is open."""
     for again in range(_TRIES):
-        _hold_all(store, holds)
+        # What is gone for good was so before the copy.
+        lost = _hold_all(store, holds)
         with _copied(store, folder) as there:
-            held_all = _hold_all(there, holds)
-            if held_all or again == _TRIES - 1:
+            if _hold_all(there, holds) <= lost or again == _TRIES - 1:
                 yield there
                 return
 
 
-def _hold_all(store: SourceStore, holds: _Holds) -> bool:
-    """Hold every generation whose files are there; whether all are."""
-    held = True
+def _hold_all(store: SourceStore, holds: _Holds) -> set[int]:
+    """Hold every generation whose files are there; numbers of the others."""
+    lost = set()
     for generation in _ready(store):
         try:
             holds.take(generation)
         except GenerationDamagedError:
-            held = False
-    return held
+            lost.add(generation.number)
+    return lost
 
 
 @contextmanager

@@ -13,6 +13,8 @@
 """
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
@@ -97,14 +99,47 @@ class Backup:
 
 
 def copy_file(source: Path, place: Path) -> dict[str, Any]:
-    """Copy a file; gives the size and SHA-256 of what was copied."""
-    place.parent.mkdir(parents=True, exist_ok=True)
+    """Copy a file; gives the size and SHA-256 of what was copied.
+
+    Raises
+    ------
+    OSError
+        It cannot be read.
+    BackupError
+        The copy cannot be written.
+    """
     digest, size = sha256(), 0
-    with source.open("rb") as read, place.open("wb") as written:
+    with source.open("rb") as read, _written(place) as written:
         while block := read.read(_BLOCK):
             digest.update(block)
-            size += written.write(block)
+            written(block)
+            size += len(block)
     return {"size": size, "sha256": digest.hexdigest()}
+
+
+@contextmanager
+def _written(place: Path) -> Iterator[Callable[[bytes], None]]:
+    """What writes a new file; its errors are not those of the file that is read."""
+
+    def refuse(exc: OSError) -> BackupError:
+        return BackupError(f"{place} cannot be written: {exc}", actual=str(place))
+
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        file = place.open("wb", buffering=0)
+    except OSError as exc:
+        raise refuse(exc) from exc
+
+    def write(block: bytes) -> None:
+        left = memoryview(block)
+        try:
+            while left:
+                left = left[file.write(left) :]
+        except OSError as exc:
+            raise refuse(exc) from exc
+
+    with file:
+        yield write
 
 
 def listed(path: Path) -> dict[str, Any]:

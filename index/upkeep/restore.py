@@ -13,14 +13,13 @@ from twinjet.index.database import (
     refuse_damaged,
     upgrade,
 )
-from twinjet.index.durable import READ_ONLY, fsync_path, fsync_tree
+from twinjet.index.durable import READ_ONLY, file_digest, fsync_path, fsync_tree
 from twinjet.index.errors import BackupError
 from twinjet.index.filesystem import refuse_network
 from twinjet.index.home import Home
 from twinjet.index.ownership import join
-from twinjet.index.schema import InstallationRow
 from twinjet.index.upkeep.databases import load_dump
-from twinjet.index.upkeep.manifest import DUMP, SQLITE, Backup, copy_file
+from twinjet.index.upkeep.manifest import DUMP, NAME, SQLITE, Backup, copy_file
 
 # Of what a restore has not finished.
 _STAGED = "tmp-restore-"
@@ -33,8 +32,8 @@ def restore(source: Path, home: Home, url: str) -> Backup:
     """Put a backup in place of nothing.
 
     Its files are copied into a corner of the home and checked on the way. Only when all
-    are right they get their names; a home in which this was interrupted is refused by
-    everything but another restore.
+    are right they get their names. From the beginning the home is refused by everything
+    but a restore; one that was interrupted is finished by the same once more.
 
     Parameters
     ----------
@@ -49,7 +48,7 @@ def restore(source: Path, home: Home, url: str) -> Backup:
     ------
     BackupError
         The backup is damaged, incomplete, of another kind of database or of a later
-        version, or there is something already.
+        version; there is something already, or a restore of another was interrupted.
     """
     backup = Backup.read(source)
     if backup.revision not in known_revisions():
@@ -62,23 +61,30 @@ def restore(source: Path, home: Home, url: str) -> Backup:
     _check_kind(backup, database, source)
     if database is not None:
         refuse_network(database)
-    _make_room(home, database, backup, url)
+    if source.resolve().is_relative_to(home.path.resolve()):
+        msg = f"{source} lies in the home itself: move it elsewhere"
+        raise BackupError(msg, actual=str(source))
+    task = _task(source, url)
+    again = _make_room(home, database, url, task)
     staged = home.path / f"{_STAGED}{uuid.uuid4().hex[:8]}"
     try:
         staged.mkdir(parents=True)
+        # Who starts from here on is refused, and makes no database of its own.
+        _write_down(home, task)
         _copy(backup, source, staged)
         if database is not None:
             _check_database(staged / SQLITE)
+            _refuse_there(database)
         fsync_tree(staged)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
+        if not again:
+            home.unfinished.unlink(missing_ok=True)
         raise
-    home.unfinished.write_text(_name_of(database), encoding="utf-8")
-    fsync_path(home.unfinished)
-    fsync_path(home.path)
-    _put_in_place(staged, home, database, url)
+    _put_in_place(staged, home, database, url, loaded=again and _has_tables(url))
     engine = create_engine(url)
     try:
+        refuse_damaged(engine)
         upgrade(engine)
         join(home, engine)
     finally:
@@ -98,9 +104,12 @@ def _check_kind(backup: Backup, database: Path | None, source: Path) -> None:
         raise BackupError(msg, actual=there)
 
 
-def _make_room(home: Home, database: Path | None, backup: Backup, url: str) -> None:
-    """See that nothing is there, but for what a restore has not finished."""
-    again = home.unfinished.exists()
+def _make_room(home: Home, database: Path | None, url: str, task: str) -> bool:
+    """See that nothing is there, but for what the same restore has not finished.
+
+    Whether there is something of it.
+    """
+    again = _is_again(home, task)
     found = sorted(home.path.iterdir()) if home.path.exists() else []
     kept = [
         p for p in found if not p.name.startswith(_STAGED) and p.name not in _NOTHING
@@ -111,13 +120,12 @@ def _make_room(home: Home, database: Path | None, backup: Backup, url: str) -> N
             "folder, or move what is there away"
         )
         raise BackupError(msg, actual=kept[0].name)
-    ours = again and home.unfinished.read_text(encoding="utf-8") == _name_of(database)
-    if database is not None and database.exists() and not ours:
-        msg = f"{database} is there already: move it away"
-        raise BackupError(msg, actual=str(database))
-    if database is None and _has_tables(url) and not (again and _is_of(url, backup)):
-        msg = "the PostgreSQL has tables already: name an empty database"
-        raise BackupError(msg)
+    if not again:
+        if database is not None:
+            _refuse_there(database)
+        elif _has_tables(url):
+            msg = "the PostgreSQL has tables already: name an empty database"
+            raise BackupError(msg)
     for path in found:
         if path.name in _NOTHING or path == home.unfinished:
             continue
@@ -126,13 +134,49 @@ def _make_room(home: Home, database: Path | None, backup: Backup, url: str) -> N
         else:
             path.unlink()
     if database is not None and again:
-        for beside in ("", "-wal", "-shm"):
-            database.with_name(database.name + beside).unlink(missing_ok=True)
+        for part in _parts(database):
+            part.unlink(missing_ok=True)
+    return again
 
 
-def _name_of(database: Path | None) -> str:
-    """What a restore writes down, so that another one removes no other database."""
-    return "" if database is None else str(database.resolve())
+def _is_again(home: Home, task: str) -> bool:
+    if not home.unfinished.exists():
+        return False
+    before = home.unfinished.read_text(encoding="utf-8")
+    if before != task:
+        msg = (
+            f"a restore into {home.path} was interrupted: repeat that one, of the "
+            f"backup with\n{before}or empty the home and its database first"
+        )
+        raise BackupError(msg, actual=str(home.path))
+    return True
+
+
+def _parts(database: Path) -> list[Path]:
+    """Files of a database; a log without its database would be played over another."""
+    return [database.with_name(database.name + end) for end in ("", "-wal", "-shm")]
+
+
+def _refuse_there(database: Path) -> None:
+    for part in _parts(database):
+        if part.exists():
+            msg = f"{part} is there already: move it away, with what is beside it"
+            raise BackupError(msg, actual=str(part))
+
+
+def _task(source: Path, url: str) -> str:
+    """What a restore writes down: another one ends it not, and removes nothing."""
+    database = file_of(url)
+    # Without the password.
+    place = sa.make_url(url).render_as_string() if database is None else database
+    there = place if database is None else database.resolve()
+    return f"{NAME} {file_digest(source / NAME)}\ninto {there}\n"
+
+
+def _write_down(home: Home, task: str) -> None:
+    home.unfinished.write_text(task, encoding="utf-8")
+    fsync_path(home.unfinished)
+    fsync_path(home.path)
 
 
 def _copy(backup: Backup, source: Path, staged: Path) -> None:
@@ -159,11 +203,13 @@ def _check_database(path: Path) -> None:
         engine.dispose()
 
 
-def _put_in_place(staged: Path, home: Home, database: Path | None, url: str) -> None:
+def _put_in_place(
+    staged: Path, home: Home, database: Path | None, url: str, *, loaded: bool
+) -> None:
     """Give everything its name; what is between is refused by all who would open it."""
     if database is None:
         dump = staged / DUMP
-        if not _has_tables(url):
+        if not loaded:  # all of it, in one transaction
             load_dump(sa.make_url(url), dump)
         dump.unlink()
     else:
@@ -185,14 +231,3 @@ def _has_tables(url: str) -> bool:
             return bool(sa.inspect(connection).get_table_names())
     finally:
         engine.dispose()
-
-
-def _is_of(url: str, backup: Backup) -> bool:
-    """Whether a database was filled from this backup, or another of its home."""
-    engine = create_engine(url)
-    try:
-        with engine.connect() as connection:
-            found = connection.scalar(sa.select(InstallationRow.home_id))
-    finally:
-        engine.dispose()
-    return found == backup.home_id

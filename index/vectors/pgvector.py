@@ -34,7 +34,7 @@ _INLINE_DIMENSIONS = 2000
 _MOST_ROOM_MB = 2048
 
 # Any number, the same for every Twinjet: the key of PostgreSQL's advisory lock.
-_LOAD_LOCK = 0x7714_1E8
+_LOAD_LOCK = 0x7714_1EA
 
 # A generation is never changed: whoever tries, by mistake, is refused.
 _FINAL = """

@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 
 from twinjet.index.database import create_engine, newest_revision, revision_of
+from twinjet.index.generation import folder_name
+from twinjet.index.opening import refuse_networks
 from twinjet.index.upkeep.backup import back_up
 from twinjet.index.upkeep.inspection import inspect
 from twinjet.index.upkeep.restore import restore as restore_backup
@@ -35,6 +37,7 @@ def upgrade(home: Path | None) -> None:
     """Bring the tables to this version; servers and commands do it at their start."""
     config = config_of(home)
     config.home.mkdir(parents=True, exist_ok=True)
+    refuse_networks(config.files, config.metadata_url)
     engine = create_engine(config.metadata_url)
     before = revision_of(engine)
     engine.dispose()
@@ -85,6 +88,8 @@ def restore(src: Path, home: Path | None) -> None:
         f"{config.home}: generation {made.current or 'none'} is in force, of "
         f"{made.made_at}"
     )
+    if made.current is not None and folder_name(made.current) in made.left_out:
+        errors.print("it was damaged and is not in the backup: an earlier one answers")
 
 
 @db.command()

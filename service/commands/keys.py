@@ -1,7 +1,7 @@
 """``twinjet keys``: who may use the service, and how much of it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,7 +10,16 @@ from typing import Any
 import click
 
 from twinjet.index.api_keys import MARK, SCOPES, ApiKey, ApiKeys, Scope
-from twinjet.service.commands.options import HOME, JSON, config_of, errors, store_of
+from twinjet.index.store import SourceStore
+from twinjet.service.commands.options import (
+    HOME,
+    JSON,
+    config_of,
+    errors,
+    existing_store_of,
+    store_of,
+)
+from twinjet.service.config import Config
 
 # A hundred years: what is meant is no end at all.
 _MOST_DAYS = 36_500
@@ -80,7 +89,7 @@ def create(
 @JSON
 def list_keys(home: Path | None, as_json: bool) -> None:
     """List all keys, the oldest first, without their secrets."""
-    with _keys(home) as known:
+    with _keys(home, existing_store_of) as known:
         found = known.all()
     for key in found:
         if as_json:
@@ -95,16 +104,21 @@ def list_keys(home: Path | None, as_json: bool) -> None:
 def revoke(prefix: str, home: Path | None) -> None:
     """End the key of PREFIX for good; servers know it within a second.
 
-    PREFIX is what `twinjet keys list` shows, or what a key begins with: tj_PREFIX.
+    PREFIX is what `twinjet keys list` shows, or the key itself.
     """
-    with _keys(home) as known:
-        key = known.revoke(prefix.removeprefix(f"{MARK}_"))
+    # Of a whole key its secret is in no message.
+    parts = prefix.split("_", 2)
+    named = parts[1] if parts[0] == MARK and len(parts) > 1 else prefix
+    with _keys(home, existing_store_of) as known:
+        key = known.revoke(named)
     click.echo(f"{key.prefix} {key.ended(datetime.now(UTC))}")
 
 
 @contextmanager
-def _keys(home: Path | None) -> Iterator[ApiKeys]:
-    store = store_of(config_of(home))
+def _keys(
+    home: Path | None, opened: Callable[[Config], SourceStore] = store_of
+) -> Iterator[ApiKeys]:
+    store = opened(config_of(home))
     try:
         yield ApiKeys(store.engine)
     finally:

@@ -1,13 +1,16 @@
 """Backups under writes, restores that are whole or nothing, and what a check finds."""
 
 import json
+import resource
 import shutil
+import signal
 import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -23,6 +26,7 @@ from twinjet.index.durable import file_digest
 from twinjet.index.errors import BackupError, StoreError
 from twinjet.index.home import Home
 from twinjet.index.jobs.engine import system_url
+from twinjet.index.locks import if_unleased
 from twinjet.index.opening import open_store
 from twinjet.index.published import open_published
 from twinjet.index.rates import Rates
@@ -31,7 +35,7 @@ from twinjet.index.row_digest import digest_of_rows
 from twinjet.index.search import Searcher
 from twinjet.index.store import SourceStore
 from twinjet.index.upkeep import restore as restoring
-from twinjet.index.upkeep.backup import back_up
+from twinjet.index.upkeep.backup import _hold_all, _Holds, back_up
 from twinjet.index.upkeep.inspection import Finding, inspect
 from twinjet.index.upkeep.restore import restore
 
@@ -161,6 +165,38 @@ def test_a_backup_is_whole_or_not_there(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["home", "one"]
 
 
+def test_without_room_there_is_no_backup(
+    home: Home, store: SourceStore, tmp_path: Path
+) -> None:
+    """A generation that cannot be written is none that was damaged already."""
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    largest = max(p.stat().st_size for p in home.generations.rglob("*.npy"))
+    database = Path(store.engine.url.database or "").stat().st_size
+    assert database < largest, "the copy of the database would fail first"
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest - 1, hard))
+    try:
+        with pytest.raises(BackupError, match="cannot be written"):
+            back_up(home, store, jobs_url(home), tmp_path / "backup")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["home"]
+
+
+def test_a_backup_lies_outside_of_its_home(
+    backup: Path, home: Home, store: SourceStore, tmp_path: Path
+) -> None:
+    with pytest.raises(BackupError, match="in the home itself"):
+        back_up(home, store, jobs_url(home), home.path / "backup")
+    other = Home(tmp_path / "other")
+    other.path.mkdir()
+    backup.rename(other.path / "backup")
+    with pytest.raises(BackupError, match="in the home itself"):
+        restore(other.path / "backup", other, other.database_url)
+    assert (other.path / "backup" / "backup.json").exists()
+
+
 @pytest.mark.parametrize("part", ["file", "gone", "list", "seal", "elsewhere"])
 def test_a_damaged_backup_is_not_restored(
     backup: Path, tmp_path: Path, part: str
@@ -243,23 +279,71 @@ def test_a_restore_that_is_interrupted_is_refused_and_done_again(
     assert answers_rightly(other, other.database_url, 2)
 
 
-def test_an_interrupted_restore_removes_no_other_database(
+@pytest.fixture
+def interrupted(
     backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stop(path: Path) -> None:
+) -> Iterator[Home]:
+    """A home whose restore ended in the midst of it."""
+    other = Home(tmp_path / "other")
+
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    other, elsewhere = Home(tmp_path / "other"), tmp_path / "elsewhere.sqlite"
     with monkeypatch.context() as patched:
-        patched.setattr(restoring, "fsync_path", stop)
+        patched.setattr(restoring, "_put_in_place", stop)
         with pytest.raises(KeyboardInterrupt):
             restore(backup, other, other.database_url)
-    elsewhere.write_bytes(b"somebody's")
-    with pytest.raises(BackupError, match="there already"):
-        restore(backup, other, f"sqlite:///{elsewhere}")
-    assert elsewhere.read_bytes() == b"somebody's"
+    yield other
     restore(backup, other, other.database_url)
     assert answers_rightly(other, other.database_url, 2)
+
+
+def test_an_interrupted_restore_removes_no_other_database(
+    interrupted: Home, backup: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere.sqlite"
+    elsewhere.write_bytes(b"somebody's")
+    with pytest.raises(BackupError, match="repeat that one"):
+        restore(backup, interrupted, f"sqlite:///{elsewhere}")
+    assert elsewhere.read_bytes() == b"somebody's"
+
+
+def test_an_interrupted_restore_is_not_ended_by_another(
+    interrupted: Home, home: Home, store: SourceStore, tmp_path: Path
+) -> None:
+    """Its files would be with the database of the first."""
+    back_up(home, store, jobs_url(home), tmp_path / "another")
+    with pytest.raises(BackupError, match="repeat that one"):
+        restore(tmp_path / "another", interrupted, interrupted.database_url)
+
+
+def test_nobody_begins_in_a_home_that_is_being_restored(
+    backup: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Home(tmp_path / "other")
+    copy = restoring._copy
+
+    def meanwhile(*of: Any) -> None:
+        with pytest.raises(StoreError, match="twinjet db restore"):
+            open_store(other, other.database_url)
+        copy(*of)
+
+    monkeypatch.setattr(restoring, "_copy", meanwhile)
+    restore(backup, other, other.database_url)
+    assert answers_rightly(other, other.database_url, 2)
+
+
+@pytest.mark.parametrize("ending", ["", "-wal", "-shm"])
+def test_the_log_of_another_database_is_not_played_over_a_restored_one(
+    backup: Path, tmp_path: Path, ending: str
+) -> None:
+    left = tmp_path / f"meta.sqlite{ending}"
+    left.write_bytes(b"of another")
+    other = Home(tmp_path / "other")
+    with pytest.raises(BackupError, match="there already"):
+        restore(backup, other, f"sqlite:///{tmp_path}/meta.sqlite")
+    assert left.read_bytes() == b"of another"
+    assert not other.path.exists() or list(other.path.iterdir()) == []
 
 
 def test_a_backup_of_a_later_version_is_refused(backup: Path, tmp_path: Path) -> None:
@@ -329,6 +413,22 @@ def test_postgresql_is_backed_up_and_restored_into_an_empty_one(
         version = sa.text("SELECT version_num FROM alembic_version")
         with create_engine(url).connect() as connection:
             assert connection.scalar(version) == made.revision
+
+
+def test_more_generations_than_a_pool_has_connections_are_held(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home")
+    with closing(open_store(home, postgres_url)) as store:
+        made = [add_generation(home, store) for _ in range(20)]
+        holds = _Holds(home, store.engine)
+        assert _hold_all(store, holds) == set()
+        for number in (1, len(made)):
+            with if_unleased(store.engine, number) as free:
+                assert not free
+        holds.release()
+        with if_unleased(store.engine, 1) as free:
+            assert free
 
 
 def test_without_pg_dump_it_says_what_to_do(

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from homes import make_home
 
 from twinjet.index.database import create_engine, upgrade
 from twinjet.index.errors import HomeMismatchError, StoreError
 from twinjet.index.home import Home
+from twinjet.index.opening import open_store
 from twinjet.index.ownership import join
 
 
@@ -70,6 +72,17 @@ def test_a_home_may_begin_with_another_database(tmp_path: Path) -> None:
         join(home, made)
         join(home, made)
         made.dispose()
+
+
+def test_a_database_that_knows_nothing_of_a_home_is_refused(tmp_path: Path) -> None:
+    """A setting was forgotten: a build would remove what the other one knows."""
+    make_home(tmp_path / "home")
+    home = Home(tmp_path / "home")
+    before = sorted(home.generations.rglob("*"))
+    with pytest.raises(HomeMismatchError, match="knows no generation"):
+        open_store(home, f"sqlite:///{tmp_path}/another.sqlite")
+    assert sorted(home.generations.rglob("*")) == before
+    open_store(home, home.database_url).close()
 
 
 def test_homes_of_one_store_are_one(engine: sa.Engine, tmp_path: Path) -> None:

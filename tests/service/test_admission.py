@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -218,6 +219,46 @@ def test_refusals_are_summed_up_in_the_log(
     warnings = [r for r in caplog.records if r.levelno >= logging.WARNING]
     assert len([one for one in warnings if "refused" in one.getMessage()]) == 1
     assert not any("GET" in one.getMessage() for one in warnings)
+
+
+def test_who_waits_for_a_place_has_sent_its_body(config: Config) -> None:
+    """It came in time; that it is not answered soon is no fault of its client's."""
+    asked = b'{"ids": ["T100+003"]}'
+    head = (
+        b"POST /similar/batch HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(asked)
+    )
+    slow = config.model_copy(update={"body_stall_s": 0.5})
+    with (
+        service(slow, wait_s=_LONG_S) as (served, held),
+        ThreadPoolExecutor(1) as clients,
+        served.connection() as client,
+    ):
+        first = clients.submit(httpx.post, f"{served.url}/held", timeout=_LONG_S)
+        wait_until(lambda: held.begun == 1)
+        client.sendall(head + asked)
+        time.sleep(1)  # twice as long as a body may stall
+        held.go_on.set()
+        assert read_answer(client)[0] == 200
+        assert first.result().status_code == 200
+
+
+def test_a_turn_that_falls_to_one_who_has_just_gone_is_the_next_ones() -> None:
+    async def main() -> tuple[int, int]:
+        line = Line(1, wait_s=_LONG_S)
+        await line.take()
+        gone, other = (asyncio.create_task(line.take()) for _ in range(2))
+        await asyncio.sleep(0)
+        gone.cancel()
+        line.leave()  # before the other task knows
+        with pytest.raises(asyncio.CancelledError):
+            await gone
+        await other
+        held = line.taken
+        line.leave()
+        return held, line.taken
+
+    assert asyncio.run(main()) == (1, 0)
 
 
 def test_turns_are_given_in_order() -> None:

@@ -39,9 +39,21 @@ def test_a_key_is_made_shown_once_listed_and_revoked(tmp_path: Path) -> None:
 
 
 def test_a_key_is_revoked_by_what_it_begins_with(tmp_path: Path) -> None:
-    mark, prefix, _ = run("create", "lost", home=tmp_path).stdout.split("_", 2)
-    told = run("revoke", f"{mark}_{prefix}", home=tmp_path).stdout
-    assert told.startswith(f"{prefix} was revoked at ")
+    for name in ("lost", "leaked"):
+        token = run("create", name, home=tmp_path).stdout.strip()
+        mark, prefix, secret = token.split("_", 2)
+        said = f"{mark}_{prefix}" if name == "lost" else token
+        told = run("revoke", said, home=tmp_path).stdout
+        assert told.startswith(f"{prefix} was revoked at ")
+    with pytest.raises(UnknownApiKeyError) as raised:
+        run("revoke", f"tj_000000000000_{secret}", home=tmp_path)
+    assert secret not in str(raised.value)
+
+
+def test_a_mistyped_home_is_not_made(tmp_path: Path) -> None:
+    for command in (["list"], ["revoke", "tj_0"]):
+        assert run(*command, home=tmp_path / "typo").exit_code == 1
+    assert not (tmp_path / "typo").exists()
 
 
 def test_a_key_is_json_for_programs(tmp_path: Path) -> None:

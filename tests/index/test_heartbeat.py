@@ -1,0 +1,112 @@
+"""A PostgreSQL that is frozen: who waits has an error, who comes later at once."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+import sqlalchemy as sa
+from databases import empty_database
+from servers import Postgres
+from serving import wait_until
+from sqlalchemy.exc import OperationalError
+
+from twinjet.index.database import create_engine
+from twinjet.index.heartbeat import Heartbeat
+
+# Of a question that is never answered.
+_FOREVER_S = 30.0
+
+
+@contextmanager
+def watched(postgres: Postgres) -> Iterator[tuple[sa.Engine, Heartbeat]]:
+    """An engine that has a connection already, and what watches it."""
+    with empty_database(postgres.url) as url:
+        engine = create_engine(url)
+        ask(engine)
+        heart = Heartbeat(engine)
+        heart.start()
+        try:
+            yield engine, heart
+        finally:
+            heart.stop()
+            engine.dispose()
+
+
+def ask(engine: sa.Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.scalar(sa.text("SELECT 1")))
+
+
+def ask_while_frozen(engine: sa.Engine, pool: ThreadPoolExecutor) -> None:
+    for _ in range(2):
+        with pytest.raises(OperationalError):
+            pool.submit(ask, engine).result(_FOREVER_S)
+
+
+def test_nobody_waits_and_all_goes_on_afterwards(postgres: Postgres) -> None:
+    with watched(postgres) as (engine, heart), ThreadPoolExecutor(1) as pool:
+        for _ in range(2):
+            assert ask(engine) == 1
+            postgres.freeze()
+            try:
+                ask_while_frozen(engine, pool)
+                assert heart.away
+            finally:
+                postgres.thaw()
+            wait_until(lambda: not heart.away)
+            assert ask(engine) == 1
+
+
+def test_it_is_noticed_also_by_who_has_no_connection(postgres: Postgres) -> None:
+    """All were cut just before, as by a restart."""
+    with watched(postgres) as (engine, _), ThreadPoolExecutor(1) as pool:
+        assert ask(engine) == 1
+        with engine.connect() as connection:
+            cut = sa.text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            connection.execute(cut)
+        postgres.freeze()
+        try:
+            ask_while_frozen(engine, pool)
+        finally:
+            postgres.thaw()
+
+
+def test_a_server_that_is_stopped_is_none_that_is_frozen(postgres: Postgres) -> None:
+    with watched(postgres) as (engine, heart):
+        postgres.stop()
+        try:
+            with pytest.raises(OperationalError):
+                ask(engine)
+            assert not heart.away
+        finally:
+            postgres.start()
+        assert ask(engine) == 1
+
+
+def test_a_fault_of_ours_does_not_end_the_asking(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file is left for a connection, say."""
+    failed = threading.Event()
+
+    def fail(*_: object) -> None:
+        failed.set()
+        raise OSError(24, "too many open files")
+
+    with watched(postgres) as (engine, heart), ThreadPoolExecutor(1) as pool:
+        with monkeypatch.context() as patched:
+            patched.setattr(heart, "_ask_again_and_again", fail)
+            # What it asks by now ends with its connection.
+            postgres.freeze()
+            try:
+                wait_until(lambda: heart.away)
+            finally:
+                postgres.thaw()
+            assert failed.wait(_FOREVER_S)
+        wait_until(lambda: not heart.away)
+        assert pool.submit(ask, engine).result(_FOREVER_S) == 1
