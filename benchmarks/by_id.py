@@ -51,8 +51,10 @@ COLUMNS = (
     Column("fr_class", kind="text"),
 )
 
-# Kinds of sources, about which embeddings scatter.
+# Kinds of sources, about which embeddings scatter, and directions that matter; those of
+# the synthetic vectors of `benchmarks/search`.
 _KINDS = 2000
+_DIRECTIONS = 100
 
 # Every so many-th source has a duplicate, this far away.
 _TWIN_EACH = 20
@@ -175,12 +177,18 @@ def make(home: Path, count: int) -> None:
 def embeddings(
     count: int, dimension: int, places: NDArray[np.float64]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
-    """Blocks of unit vectors about some kinds, and positions; twins are alike."""
+    """Blocks of unit vectors about some kinds, and positions; twins are alike.
+
+    Most of what they differ by is in some directions, as of real embeddings: noise that
+    is the same in all of them has no near neighbours, and no index would help.
+    """
     rng = np.random.default_rng(9)
-    kinds = rng.normal(size=(_KINDS, dimension)).astype(np.float32)
+    spread = np.exp(-np.arange(dimension) / _DIRECTIONS).astype(np.float32)
+    kinds = rng.normal(size=(_KINDS, dimension)).astype(np.float32) * spread
     for start in range(0, count, _BLOCK):
         stop = min(start + _BLOCK, count)
         noise = rng.normal(size=(stop - start, dimension)).astype(np.float32)
+        noise *= 0.7 * spread
         vectors = kinds[rng.integers(_KINDS, size=stop - start)] + noise
         twins = np.arange(_TWIN_EACH - 1, stop - start, _TWIN_EACH)
         vectors[twins] = vectors[twins - 1] + 0.05 * noise[twins]

@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import torch
 from fastapi import FastAPI
 
 from twinjet.index.api_keys import ApiKeys
 from twinjet.index.rates import Rates
+from twinjet.service.allocator import give_back_for_ever, share_arenas
 from twinjet.service.config import Config
 from twinjet.service.keyring import Keyring
 from twinjet.service.metrics import Metrics
 from twinjet.service.rate_limits import RateLimits
 from twinjet.service.readiness import measure
 from twinjet.service.resources import Resources
+
+# Looks for generations, decoders that end, uploads that are searched for.
+_OTHER_THREADS = 16
 
 
 @asynccontextmanager
@@ -30,8 +35,14 @@ async def held(app: FastAPI, settings: Config, figures: Metrics) -> AsyncIterato
     figures
         Of what is served; they are measured after each look for a new generation.
     """
+    share_arenas()
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    # By default a small machine has fewer than there are places for requests, and what
+    # else is done in threads, looks for a new generation say, would wait for them.
+    asyncio.get_running_loop().set_default_executor(
+        ThreadPoolExecutor(2 * settings.reads + _OTHER_THREADS, "work")
+    )
     async with AsyncExitStack() as ends:
         resources = await asyncio.to_thread(Resources, settings)
         ends.push_async_callback(asyncio.to_thread, resources.close)
@@ -50,12 +61,16 @@ async def held(app: FastAPI, settings: Config, figures: Metrics) -> AsyncIterato
         ends.push_async_callback(resources.inference.stop)
         await asyncio.to_thread(resources.refresh)
         await asyncio.to_thread(measure, resources, figures)
-        watch = asyncio.create_task(
-            resources.refresh_for_ever(lambda: measure(resources, figures))
-        )
+        tasks = [
+            asyncio.create_task(one)
+            for one in (
+                resources.refresh_for_ever(lambda: measure(resources, figures)),
+                give_back_for_ever(),
+            )
+        ]
         try:
             yield
         finally:
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)

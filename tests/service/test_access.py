@@ -295,7 +295,11 @@ def test_without_the_database_keys_are_refused_and_reading_goes_on(
     postgres: Postgres, config: Config, tmp_path: Path
 ) -> None:
     with empty_database(postgres.url) as url:
-        settings = {"home": tmp_path, "database_url": url, "anonymous": "read"}
+        settings: dict[str, Any] = {
+            "home": tmp_path,
+            "database_url": url,
+            "anonymous": "read",
+        }
         with client_of(config, **settings, admin_key=ADMIN_KEY) as client:
             engine = create_engine(url)
             token = ApiKeys(engine).create("test", "read")[1]

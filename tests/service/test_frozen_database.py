@@ -9,6 +9,7 @@ import httpx2 as httpx
 import pytest
 from databases import empty_database
 from problems import assert_problem
+from pydantic import SecretStr
 from servers import Postgres
 from serving import Running, running, wait_until
 
@@ -27,7 +28,7 @@ _FOREVER_S = 30.0
 @pytest.fixture
 def served(postgres: Postgres, tmp_path: Path) -> Iterator[Running]:
     with empty_database(postgres.url) as url:
-        config = Config(home=tmp_path, database_url=url, admin_key=KEY)
+        config = Config(home=tmp_path, database_url=url, admin_key=SecretStr(KEY))
         with running(create_app(config)) as served:
             yield served
 
@@ -58,15 +59,14 @@ def test_nobody_waits_for_a_database_that_is_frozen(
             assert time.monotonic() - started < first
         finally:
             postgres.thaw()
-    for path, status in zip(PATHS, before, strict=True):
-        wait_until(lambda p=path, s=status: get(served, p).status_code == s)
+    wait_until(lambda: [get(served, path).status_code for path in PATHS] == before)
 
 
 def test_a_service_ends_beside_a_database_that_is_frozen(
     postgres: Postgres, tmp_path: Path
 ) -> None:
     with empty_database(postgres.url) as url:
-        config = Config(home=tmp_path, database_url=url, admin_key=KEY)
+        config = Config(home=tmp_path, database_url=url, admin_key=SecretStr(KEY))
         with running(create_app(config)) as served:
             assert get(served, "/generations").status_code == 200
             postgres.freeze()

@@ -39,10 +39,9 @@ def test_a_key_is_made_shown_once_listed_and_revoked(tmp_path: Path) -> None:
 
 
 def test_a_key_is_revoked_by_what_it_begins_with(tmp_path: Path) -> None:
-    for name in ("lost", "leaked"):
-        token = run("create", name, home=tmp_path).stdout.strip()
-        mark, prefix, secret = token.split("_", 2)
-        said = f"{mark}_{prefix}" if name == "lost" else token
+    token = run("create", "lost", home=tmp_path).stdout.strip()
+    mark, prefix, secret = token.split("_", 2)
+    for said in (f"{mark}_{prefix}", token):
         told = run("revoke", said, home=tmp_path).stdout
         assert told.startswith(f"{prefix} was revoked at ")
     with pytest.raises(UnknownApiKeyError) as raised:
