@@ -14,7 +14,12 @@ RESULTS = Path(__file__).parent.parent / "results"
 
 def head() -> str:
     """When, on what, by which command."""
-    command = shlex.join(a for a in sys.argv[1:] if a != "--write")
+    # Not where the work is kept, which is another place on each machine.
+    told = [a for a in sys.argv[1:] if a != "--write"]
+    if "--work" in told:
+        place = told.index("--work")
+        del told[place : place + 2]
+    command = shlex.join(told)
     return (
         f"{datetime.now(UTC):%Y-%m-%d %H:%M}, {os.cpu_count()} cores, "
         f"{_processor()}, load {os.getloadavg()[0]:.1f} before. "
