@@ -14,6 +14,7 @@ from twinjet.index.retention import KEEP_GENERATIONS
 from twinjet.index.vectors.engine import Choice
 from twinjet.model.decode import MAX_FILE_BYTES
 from twinjet.service.addresses import Networks, Origins
+from twinjet.service.cores import available_cores
 from twinjet.service.misconfiguration import PREFIX, ConfigError, described, unknown
 
 _log = logging.getLogger(__name__)
@@ -108,12 +109,13 @@ class Config(BaseSettings):
     reads: Annotated[
         int,
         Field(
-            ge=1,
+            ge=0,
             le=256,
             description="Requests without a file that are computed at a time, and as "
-            "many that have a body; more wait for their turn",
+            "many that have a body; more wait for their turn; 0 for two on each core "
+            "that a process has",
         ),
-    ] = 8
+    ] = 0
     read_wait_s: Annotated[
         float,
         Field(
@@ -287,6 +289,12 @@ class Config(BaseSettings):
             msg = "it begins or ends with a blank"
             raise ValueError(msg)
         return key
+
+    @property
+    def places(self) -> int:
+        """Requests of a kind that are computed at a time."""
+        # More make no answer sooner, and keep the thread waiting that refuses others.
+        return self.reads or max(2, 2 * available_cores() // self.processes)
 
     @property
     def vectors_memory_bytes(self) -> int | None:

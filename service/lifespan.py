@@ -41,7 +41,7 @@ async def held(app: FastAPI, settings: Config, figures: Metrics) -> AsyncIterato
     # By default a small machine has fewer than there are places for requests, and what
     # else is done in threads, looks for a new generation say, would wait for them.
     asyncio.get_running_loop().set_default_executor(
-        ThreadPoolExecutor(2 * settings.reads + _OTHER_THREADS, "work")
+        ThreadPoolExecutor(2 * settings.places + _OTHER_THREADS, "work")
     )
     async with AsyncExitStack() as ends:
         resources = await asyncio.to_thread(Resources, settings)

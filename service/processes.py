@@ -20,6 +20,7 @@ from uvicorn.supervisors import Multiprocess
 
 from twinjet.service import logs
 from twinjet.service.config import Config
+from twinjet.service.cores import available_cores
 from twinjet.service.metrics import FOLDER
 
 _log = logging.getLogger(__name__)
@@ -79,13 +80,6 @@ def _environment(config: Config, options: Mapping[str, object]) -> Iterator[None
         finally:
             os.environ.clear()
             os.environ |= before
-
-
-def available_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def application() -> FastAPI:

@@ -28,7 +28,9 @@ _FOREVER_S = 30.0
 @pytest.fixture
 def served(postgres: Postgres, tmp_path: Path) -> Iterator[Running]:
     with empty_database(postgres.url) as url:
-        config = Config(home=tmp_path, database_url=url, admin_key=SecretStr(KEY))
+        # A place for each of those that ask at once.
+        settings = {"home": tmp_path, "database_url": url, "reads": 16}
+        config = Config(**settings, admin_key=SecretStr(KEY))
         with running(create_app(config)) as served:
             yield served
 
