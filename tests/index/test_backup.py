@@ -312,6 +312,7 @@ def test_an_interrupted_restore_is_not_ended_by_another(
     interrupted: Home, home: Home, store: SourceStore, tmp_path: Path
 ) -> None:
     """Its files would be with the database of the first."""
+    add_generation(home, store)
     back_up(home, store, jobs_url(home), tmp_path / "another")
     with pytest.raises(BackupError, match="repeat that one"):
         restore(tmp_path / "another", interrupted, interrupted.database_url)

@@ -12,12 +12,13 @@ from typing import Any
 
 import httpx2 as httpx
 import pytest
+from clients import client_of
 from databases import empty_database
 from fastapi import APIRouter, FastAPI
 from fastapi.testclient import TestClient
 from problems import assert_problem
 from servers import Postgres
-from serving import Running, client_of, read_answer, running, upload_bytes, wait_until
+from serving import Running, read_answer, running, upload_bytes, wait_until
 from starlette.responses import PlainTextResponse
 
 from twinjet.index.api_keys import ApiKeys, Scope

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from clients import client_of
 from fastapi.testclient import TestClient
 from pydantic import ValidationError
-from serving import client_of
 
 from twinjet.service.config import Config
 from twinjet.service.logs import formatter

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from clients import client_of
 from databases import empty_database
 from fastapi.testclient import TestClient
 from problems import assert_problem
 from servers import Postgres
-from serving import client_of, read_answer, running, upload_bytes
+from serving import read_answer, running, upload_bytes
 
 from twinjet.index.api_keys import ApiKeys
 from twinjet.index.database import create_engine

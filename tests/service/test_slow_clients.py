@@ -132,6 +132,7 @@ def test_more_connections_than_there_may_be_are_closed(config: Config) -> None:
             with served.connection() as one_more:
                 assert one_more.recv(1000).startswith(b"HTTP/1.1 503 ")
         # Those that were there before go on.
+        wait_until(lambda: _open(served) == 3)
         for client in clients:
             client.sendall(_HEADERS + b"\r\n")
             assert read_answer(client)[0] == 200

@@ -98,7 +98,7 @@ METHODS: Rows = {
     for path, status in {
         "/similar": 422,
         "/sources": 200,
-        "/jobs": 401,
+        "/jobs": 200,
         "/lists/x": 404,
         "/livez": 200,
         "/embeddings": 405,

@@ -11,10 +11,7 @@ from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 
-from twinjet.service.app import create_app
-from twinjet.service.config import Config
 from twinjet.service.protocol import PatientProtocol
 
 _PATIENCE_S = 60.0
@@ -65,16 +62,6 @@ def running(app: FastAPI, *, limit_concurrency: int | None = None) -> Iterator[R
     finally:
         server.should_exit = True
         thread.join()
-
-
-@contextmanager
-def client_of(
-    config: Config, peer: str = "192.0.2.1", **settings: Any
-) -> Iterator[TestClient]:
-    """Asks an application with other settings from an address, without a server."""
-    app = create_app(Config(**(config.model_dump() | settings)))
-    with TestClient(app, raise_server_exceptions=False, client=(peer, 50000)) as client:
-        yield client
 
 
 def wait_until(is_so: Callable[[], bool], patience_s: float = _PATIENCE_S) -> None:
