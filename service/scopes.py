@@ -138,7 +138,7 @@ def _declare(operation: dict[str, Any], level: Level, anonymous: Level) -> None:
     operation["security"] = [*free, {_SCHEME: [level]}]
     problem = {"schema": {"$ref": "#/components/schemas/Problem"}}
     for status, said in _REFUSALS.items():
-        if status == HTTPStatus.FORBIDDEN and level == "read":
-            continue  # which every key has
+        if status == HTTPStatus.FORBIDDEN and (free or level == "read"):
+            continue  # which needs no key, or what every key has
         refusal = {"description": said, "content": {MEDIA_TYPE: problem}}
         operation["responses"].setdefault(str(status), refusal)

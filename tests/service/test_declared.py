@@ -152,7 +152,9 @@ class Service:
 
     def label(self, label: str | None) -> None:
         """Label the one example anew."""
-        marks = self.request("GET /sessions/{session_id}/labels").json()["labels"]
+        told = self.request("GET /sessions/{session_id}/labels")
+        assert told.status_code == 200, told.text
+        marks = told.json()["labels"]
         [version] = [one["version"] for one in marks if one["source_id"] == NAME]
         body = {"labels": [MARK | {"label": label, "version": version}]}
         answer = self.request("POST /sessions/{session_id}/labels", json=body)
