@@ -29,8 +29,9 @@ _FOREVER_S = 30.0
 def served(postgres: Postgres, tmp_path: Path) -> Iterator[Running]:
     with empty_database(postgres.url) as url:
         # A place for each of those that ask at once.
-        settings = {"home": tmp_path, "database_url": url, "reads": 16}
-        config = Config(**settings, admin_key=SecretStr(KEY))
+        config = Config(
+            home=tmp_path, database_url=url, reads=16, admin_key=SecretStr(KEY)
+        )
         with running(create_app(config)) as served:
             yield served
 
