@@ -28,9 +28,7 @@ MAX_NAME = 100
 # Of a key; ours have 59.
 MAX_BYTES = 128
 
-MARK = "tj"
-"""What every key begins with."""
-
+_MARK = "tj"
 _PREFIX_BYTES = 6
 _SECRET_BYTES = 32
 
@@ -98,7 +96,7 @@ class ApiKeys:
             msg = f"a key's name has 1 to {MAX_NAME} characters that can be printed"
             raise ApiKeyError(msg, parameter="name", limit=MAX_NAME, actual=len(name))
         prefix = secrets.token_hex(_PREFIX_BYTES)
-        token = f"{MARK}_{prefix}_{secrets.token_urlsafe(_SECRET_BYTES)}"
+        token = f"{_MARK}_{prefix}_{secrets.token_urlsafe(_SECRET_BYTES)}"
         row = ApiKeyRow(
             prefix=prefix,
             digest=_digest(token.encode()),
@@ -120,14 +118,21 @@ class ApiKeys:
         with Session(self._engine) as session:
             return [_key(row) for row in session.scalars(wanted)]
 
-    def revoke(self, prefix: str) -> ApiKey:
+    def revoke(self, named: str) -> ApiKey:
         """End a key for good; one that is revoked stays as it is.
+
+        Parameters
+        ----------
+        named
+            Its prefix; or ``tj_PREFIX``, or the key, whose secret is in no message.
 
         Raises
         ------
         UnknownApiKeyError
             There is none of this prefix.
         """
+        parts = named.split("_", 2)
+        prefix = parts[1] if parts[0] == _MARK and len(parts) > 1 else named
         with Session(self._writer) as session, session.begin():
             row = session.get(ApiKeyRow, prefix)
             if row is None:
@@ -173,7 +178,7 @@ def _prefix_of(token: bytes) -> str | None:
         return None
     mark, _, rest = token.decode("ascii").partition("_")
     prefix, joint, _ = rest.partition("_")
-    if mark != MARK or not joint or len(prefix) != 2 * _PREFIX_BYTES:
+    if mark != _MARK or not joint or len(prefix) != 2 * _PREFIX_BYTES:
         return None
     return prefix if prefix.isalnum() else None
 

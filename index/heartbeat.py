@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 _EVERY_S = 0.4
 _PATIENCE_S = 1.2
 
-# While a question is open.
+# How often it is looked whether a question has its answer.
 _LOOKS = 10
 
 # libpq takes whole seconds, and no fewer.
@@ -107,7 +107,7 @@ class Heartbeat:
                     self._ask_again_and_again(connection)
             except DBAPIError:
                 pass  # who asks it has the same error
-            except Exception:  # noqa: BLE001 - no file left, say; it may be fine soon
+            except Exception:  # noqa: BLE001 - a server that is away would stay so
                 _log.exception("the database cannot be asked whether it lives")
             self._asked = None
             self._over.wait(self._every_s)

@@ -8,7 +8,7 @@ from twinjet.index.ownership import join
 from twinjet.index.store import SourceStore
 
 
-def refuse_networks(home: Home, url: str) -> None:
+def refuse_network_disks(home: Home, url: str) -> None:
     """Refuse SQLite on another machine's disk, before it is opened.
 
     Raises
@@ -50,7 +50,7 @@ def open_store(home: Home, url: str, *, look: bool = False) -> SourceStore:
             "once more, with the same backup"
         )
         raise StoreError(msg, actual=str(home.path))
-    refuse_networks(home, url)
+    refuse_network_disks(home, url)
     home.path.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url)
     try:

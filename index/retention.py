@@ -36,7 +36,7 @@ def clear_leftovers(
     somebody's, and stays.
     """
     kept = set()
-    gone = store.gone()
+    gone = {folder_name(number) for number in store.gone()}
     for generation in store.generations():
         if generation.state != READY and (
             job_id is None or generation.job_id != job_id
@@ -49,7 +49,7 @@ def clear_leftovers(
         if path.name.startswith("tmp-"):
             if path.name.removeprefix("tmp-") not in kept:
                 shutil.rmtree(path, ignore_errors=True)
-        elif path.name in {folder_name(number) for number in gone}:
+        elif path.name in gone:
             # Its row went, and then the process that was about to remove it.
             with unused(path) as free:
                 if free:

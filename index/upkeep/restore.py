@@ -15,8 +15,8 @@ from twinjet.index.database import (
 )
 from twinjet.index.durable import READ_ONLY, file_digest, fsync_path, fsync_tree
 from twinjet.index.errors import BackupError
-from twinjet.index.filesystem import refuse_network
 from twinjet.index.home import Home
+from twinjet.index.opening import refuse_network_disks
 from twinjet.index.ownership import join
 from twinjet.index.upkeep.databases import load_dump
 from twinjet.index.upkeep.manifest import DUMP, NAME, SQLITE, Backup, copy_file
@@ -59,8 +59,7 @@ def restore(source: Path, home: Home, url: str) -> Backup:
         raise BackupError(msg, actual=backup.revision)
     database = file_of(url)
     _check_kind(backup, database, source)
-    if database is not None:
-        refuse_network(database)
+    refuse_network_disks(home, url)
     if source.resolve().is_relative_to(home.path.resolve()):
         msg = f"{source} lies in the home itself: move it elsewhere"
         raise BackupError(msg, actual=str(source))
@@ -165,7 +164,10 @@ def _refuse_there(database: Path) -> None:
 
 
 def _task(source: Path, url: str) -> str:
-    """What a restore writes down: another one ends it not, and removes nothing."""
+    """What a restore writes down, so that another one neither ends it nor removes any.
+
+    Its backup by the checksum of the list, and its database.
+    """
     database = file_of(url)
     # Without the password.
     place = sa.make_url(url).render_as_string() if database is None else database

@@ -10,7 +10,7 @@ import click
 
 from twinjet.index.database import create_engine, newest_revision, revision_of
 from twinjet.index.generation import folder_name
-from twinjet.index.opening import refuse_networks
+from twinjet.index.opening import refuse_network_disks
 from twinjet.index.upkeep.backup import back_up
 from twinjet.index.upkeep.inspection import inspect
 from twinjet.index.upkeep.restore import restore as restore_backup
@@ -37,7 +37,7 @@ def upgrade(home: Path | None) -> None:
     """Bring the tables to this version; servers and commands do it at their start."""
     config = config_of(home)
     config.home.mkdir(parents=True, exist_ok=True)
-    refuse_networks(config.files, config.metadata_url)
+    refuse_network_disks(config.files, config.metadata_url)
     engine = create_engine(config.metadata_url)
     before = revision_of(engine)
     engine.dispose()

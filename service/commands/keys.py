@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from twinjet.index.api_keys import MARK, SCOPES, ApiKey, ApiKeys, Scope
+from twinjet.index.api_keys import SCOPES, ApiKey, ApiKeys, Scope
 from twinjet.index.store import SourceStore
 from twinjet.service.commands.options import (
     HOME,
@@ -106,11 +106,8 @@ def revoke(prefix: str, home: Path | None) -> None:
 
     PREFIX is what `twinjet keys list` shows, or the key itself.
     """
-    # Of a whole key its secret is in no message.
-    parts = prefix.split("_", 2)
-    named = parts[1] if parts[0] == MARK and len(parts) > 1 else prefix
     with _keys(home, existing_store_of) as known:
-        key = known.revoke(named)
+        key = known.revoke(prefix)
     click.echo(f"{key.prefix} {key.ended(datetime.now(UTC))}")
 
 

@@ -169,7 +169,7 @@ def test_without_room_there_is_no_backup(
     home: Home, store: SourceStore, tmp_path: Path
 ) -> None:
     """A generation that cannot be written is none that was damaged already."""
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     largest = max(p.stat().st_size for p in home.generations.rglob("*.npy"))
     database = Path(store.engine.url.database or "").stat().st_size
     assert database < largest, "the copy of the database would fail first"
@@ -179,7 +179,7 @@ def test_without_room_there_is_no_backup(
         with pytest.raises(BackupError, match="cannot be written"):
             back_up(home, store, jobs_url(home), tmp_path / "backup")
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["home"]
 
