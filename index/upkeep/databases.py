@@ -14,6 +14,8 @@ from sqlalchemy import event
 from twinjet.index.database import create_engine, refuse_damaged_file
 from twinjet.index.errors import BackupError, DatabaseDamagedError
 
+_DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
 # Another process may just be changing the whole file.
 _BUSY_S = 30.0
 
@@ -27,6 +29,8 @@ def copy_sqlite(source: Path, place: Path) -> None:
     ------
     DatabaseDamagedError
         The copy is damaged, as then the database is.
+    BackupError
+        There is no room for the copy, or the database stays locked.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -36,7 +40,10 @@ def copy_sqlite(source: Path, place: Path) -> None:
         ):
             there.backup(here)
     except sqlite3.DatabaseError as exc:
-        raise DatabaseDamagedError(str(source), str(exc)) from exc
+        if exc.sqlite_errorcode & 0xFF in _DAMAGE:
+            raise DatabaseDamagedError(str(source), str(exc)) from exc
+        msg = f"{source} cannot be copied to {place}: {exc}"
+        raise BackupError(msg, actual=str(source)) from exc
     refuse_damaged_file(place)
 
 
