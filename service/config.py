@@ -20,6 +20,10 @@ from twinjet.service.misconfiguration import PREFIX, ConfigError, described, unk
 _log = logging.getLogger(__name__)
 
 
+# Connections that a browser has to one server: a page by itself is never refused.
+_OF_A_BROWSER = 6
+
+
 class Config(BaseSettings):
     """Settings of the service and of the command line."""
 
@@ -113,7 +117,7 @@ class Config(BaseSettings):
             le=256,
             description="Requests without a file that are computed at a time, and as "
             "many that have a body; more wait for their turn; 0 for two on each core "
-            "that a process has",
+            "that a process has, and no fewer than six",
         ),
     ] = 0
     read_wait_s: Annotated[
@@ -294,7 +298,8 @@ class Config(BaseSettings):
     def places(self) -> int:
         """Requests of a kind that are computed at a time."""
         # More make no answer sooner, and keep the thread waiting that refuses others.
-        return self.reads or max(2, 2 * available_cores() // self.processes)
+        each = 2 * available_cores() // self.processes
+        return self.reads or max(_OF_A_BROWSER, each)
 
     @property
     def vectors_memory_bytes(self) -> int | None:

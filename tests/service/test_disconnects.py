@@ -6,15 +6,17 @@ import struct
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx2 as httpx
 import psutil
 import pytest
-from fastapi import Response
+from fastapi import FastAPI, Response
 from fastapi.responses import StreamingResponse
 from serving import Running, running, upload_bytes, wait_until
 from sqlalchemy.pool import QueuePool
 
+from twinjet.service.admission import Admission, Line
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
 from twinjet.service.scopes import PUBLIC
@@ -31,6 +33,14 @@ def reset(client: socket.socket) -> None:
 def descriptors() -> int:
     count: int = psutil.Process().num_fds()
     return count
+
+
+def lines_of(app: FastAPI) -> tuple[Line, Line]:
+    """In which requests stand for a place."""
+    layer: Any = app.middleware_stack
+    while not isinstance(layer, Admission):
+        layer = getattr(layer, "_app", None) or layer.app
+    return layer.reads, layer.others
 
 
 def connections_of_pool(served: Running) -> int:
@@ -87,6 +97,8 @@ def test_clients_that_go_away_leave_nothing_behind(
         wait_until(is_over)
         wait_until(lambda: connections_of_pool(served) == 0)
         wait_until(lambda: descriptors() <= before + 10)
+        lines = lines_of(app)
+        wait_until(lambda: all(one.taken == one.waiting == 0 for one in lines))
         assert not os.listdir(tmp_path)  # noqa: PTH208 - names are enough
         assert threading.active_count() < 60
         with httpx.Client(base_url=served.url, timeout=60) as client:

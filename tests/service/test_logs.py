@@ -63,7 +63,9 @@ def lines(written: io.StringIO) -> Lines:
 @pytest.fixture
 def faulty(config: Config) -> Iterator[TestClient]:
     """A service with routes that fail or say something, besides its own."""
-    app = create_app(Config(**(config.model_dump() | {"admin_key": HIDDEN})))
+    app = create_app(
+        Config(**(config.model_dump() | {"admin_key": HIDDEN, "reads": 8}))
+    )
     together = threading.Barrier(8)
 
     @app.post("/fault", dependencies=[PUBLIC])
