@@ -6,6 +6,10 @@ from typing import Any
 from twinjet.index.diff import Diff
 from twinjet.index.errors import VerificationError
 
+# More failures than this say that something is wrong with the whole, such as a
+# folder that is not mounted.
+MAX_FAILED_FRACTION = 0.2
+
 # What is wrong of itself, and not in somebody's opinion.
 _DAMAGE = {"files", "counts", "encoder", "engine", "rows", "vectors"}
 

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 from astropy.io import fits
-from mocpy import MOC
 from numpy.typing import NDArray
 
 from twinjet.index.errors import RegionError
@@ -185,6 +184,8 @@ def moc_of_bytes(data: bytes) -> MocRegion:
 
 
 def _checked(data: str | bytes, form: str) -> MocRegion:
+    from mocpy import MOC  # noqa: PLC0415 - half a second, for what few commands need
+
     try:
         if isinstance(data, bytes):
             moc = MOC.from_fits(BytesIO(data))

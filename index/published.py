@@ -1,14 +1,25 @@
-"""Opening what was published: files and rows, each as they were when it was built."""
+"""What was published: opened as it was when it was built, and published again."""
 
 from pathlib import Path
 
 from twinjet.index.durable import file_digest
-from twinjet.index.errors import GenerationDamagedError, RowsDamagedError
-from twinjet.index.generation import Manifest, OpenGeneration, open_generation
+from twinjet.index.errors import (
+    GenerationDamagedError,
+    RowsDamagedError,
+    UnknownGenerationError,
+)
+from twinjet.index.generation import (
+    Manifest,
+    OpenGeneration,
+    index_name,
+    load_generation,
+    open_generation,
+)
 from twinjet.index.home import Home
+from twinjet.index.locks import lease_of
 from twinjet.index.quarantine import clear_mark, refuse_marked
 from twinjet.index.row_digest import digest_of_rows
-from twinjet.index.store import Generation, SourceStore
+from twinjet.index.store import READY, Generation, SourceStore
 from twinjet.index.vectors.engine import VectorEngine
 
 
@@ -86,3 +97,38 @@ def check_rows(generation: Generation, store: SourceStore, manifest: Manifest) -
             "`twinjet db restore`, or index again"
         )
         raise RowsDamagedError(msg)
+
+
+def publish_again(
+    number: int, home: Home, store: SourceStore, engine: VectorEngine | None
+) -> None:
+    """Make an earlier generation the current one, if it is whole.
+
+    An engine that does not have it, or never had, is loaded.
+
+    Raises
+    ------
+    UnknownGenerationError
+        There is none of this number, or it is not ready.
+    GenerationDamagedError
+        Its files are not what was published.
+    IndexUnavailableError
+        The engine does not answer.
+    """
+    generation = store.generation(number)
+    # From the look at its files to the publication nobody may remove them.
+    lease = lease_of(store.engine, number)
+    if generation.state != READY or (lease is not None and not lease.take()):
+        msg = f"generation {number} is not ready to be published, or just being removed"
+        raise UnknownGenerationError(msg, actual=number)
+    try:
+        folder = home.generation(generation.folder)
+        if engine is not None:
+            load_generation(folder, engine)
+        opened = open_published(generation, home, store, engine)
+        store.publish(number)
+        if engine is not None:
+            engine.publish(index_name(number, opened.manifest.digest))
+    finally:
+        if lease is not None:
+            lease.release()

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinjet.index.catalogue import Catalogue
-from twinjet.index.checks import Limits, Verification
+from twinjet.index.checks import MAX_FAILED_FRACTION, Limits, Verification
 from twinjet.index.cutouts.port import CutoutProvider
 from twinjet.index.durable import file_digest
 from twinjet.index.embed import Unread, embed_items
@@ -26,7 +26,6 @@ from twinjet.index.errors import (
     CutoutsUnreadError,
     GenerationDamagedError,
     TooManyFailuresError,
-    UnknownGenerationError,
 )
 from twinjet.index.generation import (
     Manifest,
@@ -36,7 +35,7 @@ from twinjet.index.generation import (
     write_generation,
 )
 from twinjet.index.home import Home
-from twinjet.index.locks import lease_of, only_builder
+from twinjet.index.locks import only_builder
 from twinjet.index.plan import (
     Plan,
     Planned,
@@ -51,16 +50,11 @@ from twinjet.index.retention import clear_leftovers, remove_folder, retire
 from twinjet.index.shards import SHARD_SOURCES, Shard, shard_name
 from twinjet.index.sky import unit_vectors
 from twinjet.index.source import RowProblem, Source
-from twinjet.index.store import READY, Generation, SourceStore
+from twinjet.index.store import Generation, SourceStore
 from twinjet.index.vectors.engine import VectorEngine
 from twinjet.index.vectors.faiss_index import index_kind
 from twinjet.index.verify import verify
 from twinjet.model.encoder import Encoder
-
-# More failures than this say that something is wrong with the whole, such as a
-# folder that is not mounted.
-MAX_FAILED_FRACTION = 0.2
-
 
 # Shards that are kept in memory until they can be written: a worker has two at a time.
 _UNWRITTEN = 2
@@ -411,41 +405,6 @@ def publish_build(built: Built, workshop: Workshop, *, forced: Sequence[str]) ->
     )
     if workshop.engine is not None:
         workshop.engine.publish(index_name(built.number, built.digest))
-
-
-def publish_again(
-    number: int, home: Home, store: SourceStore, engine: VectorEngine | None
-) -> None:
-    """Make an earlier generation the current one, if it is whole.
-
-    An engine that does not have it, or never had, is loaded.
-
-    Raises
-    ------
-    UnknownGenerationError
-        There is none of this number, or it is not ready.
-    GenerationDamagedError
-        Its files are not what was published.
-    IndexUnavailableError
-        The engine does not answer.
-    """
-    generation = store.generation(number)
-    # From the look at its files to the publication nobody may remove them.
-    lease = lease_of(store.engine, number)
-    if generation.state != READY or (lease is not None and not lease.take()):
-        msg = f"generation {number} is not ready to be published, or just being removed"
-        raise UnknownGenerationError(msg, actual=number)
-    try:
-        folder = home.generation(generation.folder)
-        if engine is not None:
-            load_generation(folder, engine)
-        opened = open_published(generation, home, store, engine)
-        store.publish(number)
-        if engine is not None:
-            engine.publish(index_name(number, opened.manifest.digest))
-    finally:
-        if lease is not None:
-            lease.release()
 
 
 def problems_of(

@@ -10,7 +10,6 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from twinjet.index.errors import InvalidQueryError
 from twinjet.index.vectors.port import Vectors
@@ -203,6 +202,8 @@ def ranker_of(likes: Vectors, unlikes: Vectors) -> Scorer:
             raise InvalidQueryError(
                 msg, parameter=name, limit=LEAST_FOR_RANKER, actual=len(given)
             )
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - two seconds, for what few commands do
+
     model = LogisticRegression(C=_RANKER_C, class_weight="balanced", max_iter=1000)
     kinds = np.repeat([1, 0], [len(likes), len(unlikes)])
     model.fit(np.concatenate([likes, unlikes]).astype(np.float64), kinds)

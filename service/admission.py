@@ -23,12 +23,15 @@ _log = logging.getLogger(__name__)
 _EXEMPT = ("/livez", "/readyz", "/metrics", "/static/")
 
 # A burst may wait as long as the setting says. In a line that has not been empty for
-# so long nobody would have a turn for waiting; the newest then have the next ones, for
-# those behind them were late before (Maurer 2015, "Fail at Scale", ACM Queue 13).
+# so long it would be every request's wait, and none would have a turn the sooner for it
+# (Maurer 2015, "Fail at Scale", ACM Queue 13): that one is kept so short.
 _STANDING_WAIT_S = 0.02
 
-# Who comes when so many wait for each place is refused at once.
+# Whatever is computed: who comes when so many wait for each place is refused.
 _WAITING_EACH = 16
+
+# How much the latest turn counts in the mean time between two.
+_LATEST = 0.1
 
 _READING = ("GET", "HEAD")
 _RETRY_AFTER_S = 1.0
@@ -37,6 +40,9 @@ _REPORT_EACH_S = 10.0
 
 class Line:
     """Places, and those who wait for one.
+
+    Turns are given in order. How soon is known from the latest ones, so that nobody
+    waits who would be refused at the end of it.
 
     Parameters
     ----------
@@ -53,6 +59,8 @@ class Line:
         # The oldest first; each is told whether it has a place.
         self._waiting: dict[asyncio.Future[bool], None] = {}
         self._was_empty = time.monotonic()
+        self._latest_turn: float | None = None
+        self._between_turns_s = 0.0
 
     @property
     def taken(self) -> int:
@@ -70,20 +78,20 @@ class Line:
         Raises
         ------
         OverloadedError
-            There was none in time.
+            There is none soon, or was none in time.
         """
         if not self._waiting:
             self._was_empty = time.monotonic()
+            self._latest_turn = None
             if self._taken < self._places:
                 self._taken += 1
                 return
-        if len(self._waiting) >= _WAITING_EACH * self._places:
+        if len(self._waiting) >= self._room():
             raise self._refused()
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[bool] = loop.create_future()
         self._waiting[turn] = None
-        wait_s = _STANDING_WAIT_S if self._standing() else self._wait_s
-        late = loop.call_later(wait_s, self._give_up, turn)
+        late = loop.call_later(self._wait_s, self._give_up, turn)
         try:
             given = await turn
         except asyncio.CancelledError:
@@ -98,21 +106,34 @@ class Line:
 
     def leave(self) -> None:
         """Give a place back, to whom it is the turn of."""
-        newest = self._standing()
         while self._waiting:
-            turn = self._waiting.popitem()[0] if newest else next(iter(self._waiting))
-            self._waiting.pop(turn, None)
+            turn = next(iter(self._waiting))
+            del self._waiting[turn]
             if not turn.done():  # cancelled, and its task does not know it yet
                 turn.set_result(True)
+                self._count_turn()
                 break
         else:
             self._taken -= 1
         if not self._waiting:
             self._was_empty = time.monotonic()
 
-    def _standing(self) -> bool:
-        """Whether somebody has waited all the time, for as long as a burst may."""
-        return time.monotonic() - self._was_empty > self._wait_s
+    def _room(self) -> int:
+        """How many may wait: those who will have a turn soon, and a few at least."""
+        standing = time.monotonic() - self._was_empty > self._wait_s
+        wait_s = min(_STANDING_WAIT_S, self._wait_s) if standing else self._wait_s
+        least, most = 1 if standing else self._places, _WAITING_EACH * self._places
+        if wait_s >= most * self._between_turns_s:
+            return most
+        return max(least, int(wait_s / self._between_turns_s))
+
+    def _count_turn(self) -> None:
+        now = time.monotonic()
+        if self._latest_turn is not None:
+            between_s = now - self._latest_turn
+            weight = _LATEST if self._between_turns_s else 1.0
+            self._between_turns_s += weight * (between_s - self._between_turns_s)
+        self._latest_turn = now
 
     def _give_up(self, turn: asyncio.Future[bool]) -> None:
         if not turn.done():
@@ -176,8 +197,7 @@ class Admission:
             await send(message)
 
         try:
-            # Of a read nobody takes the body, so its end would never be seen.
-            if scope["method"] not in _READING and _has_body(headers):
+            if _waits_for_body(scope, headers):
                 await self._app(scope, received, begun)
                 return
             try:
@@ -237,6 +257,8 @@ def _is_exempt(scope: Scope, headers: Headers) -> bool:
     return isinstance(scope.get("route"), UploadRoute) and media_type(headers) == FORM
 
 
-def _has_body(headers: Headers) -> bool:
+def _waits_for_body(scope: Scope, headers: Headers) -> bool:
+    """Whether there is one, and the route takes it: else nobody sees its end."""
+    takes = getattr(scope.get("route"), "body_field", None) is not None
     length = headers.get("content-length", "0")
-    return length != "0" or "transfer-encoding" in headers
+    return takes and (length != "0" or "transfer-encoding" in headers)

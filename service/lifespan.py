@@ -1,6 +1,7 @@
 """What the application has for its life, from the first to the last thing."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -17,6 +18,10 @@ from twinjet.service.metrics import Metrics
 from twinjet.service.rate_limits import RateLimits
 from twinjet.service.readiness import measure
 from twinjet.service.resources import Resources
+
+# The thread that takes requests and refuses them needs the interpreter for a moment
+# only, often; from each thread that computes it would wait for five times as long.
+_SWITCH_S = 0.001
 
 # Looks for generations, decoders that end, uploads that are searched for.
 _OTHER_THREADS = 16
@@ -36,6 +41,7 @@ async def held(app: FastAPI, settings: Config, figures: Metrics) -> AsyncIterato
         Of what is served; they are measured after each look for a new generation.
     """
     share_arenas()
+    sys.setswitchinterval(_SWITCH_S)
     if settings.threads:
         torch.set_num_threads(settings.threads)
     # By default a small machine has fewer than there are places for requests, and what

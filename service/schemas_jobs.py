@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from twinjet.index.checks import MAX_FAILED_FRACTION
 from twinjet.index.cutouts.paths import split_kind
 from twinjet.index.jobs.jobs import Job
 from twinjet.index.jobs.progress import Progress
 from twinjet.index.jobs.request import ReindexRequest
-from twinjet.index.reindex import MAX_FAILED_FRACTION
 
 _MAX_PATH = 4096
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
 from twinjet.index.scorers import Scorer, mean_of
@@ -75,6 +74,8 @@ def fit_ranker(
     )
     kinds = np.repeat([1, 0], [len(likes), len(dislikes) + len(background)])
     vectors = np.concatenate([likes, dislikes, background]).astype(np.float64)
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415 - two seconds, for what few commands do
+
     # Newton's steps end within 1e-5 of the minimum, where other ways of the library
     # stop at 1e-1: the same labels rank alike on every machine.
     model = LogisticRegression(

@@ -8,9 +8,9 @@ from typing import Any, Self
 
 from twinjet.index.catalogue import Catalogue
 from twinjet.index.catalogue_file import load_catalogue
+from twinjet.index.checks import MAX_FAILED_FRACTION
 from twinjet.index.folder import catalogue_at, name_at
 from twinjet.index.home import Home
-from twinjet.index.reindex import MAX_FAILED_FRACTION
 from twinjet.index.shards import SHARD_SOURCES
 
 

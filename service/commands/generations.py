@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from twinjet.index.reindex import publish_again
+from twinjet.index.published import publish_again
 from twinjet.service.commands.options import (
     HOME,
     JSON,

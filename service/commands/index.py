@@ -5,13 +5,12 @@ from pathlib import Path
 import click
 
 from twinjet.index.catalogue import ALIASES
-from twinjet.index.checks import Limits
+from twinjet.index.checks import MAX_FAILED_FRACTION, Limits
 from twinjet.index.cutouts.mosaic import SIZE_ARCSEC, MosaicProvider
 from twinjet.index.cutouts.open import open_provider
 from twinjet.index.cutouts.paths import split_kind
 from twinjet.index.errors import CatalogueError
 from twinjet.index.jobs.request import ReindexRequest
-from twinjet.index.reindex import MAX_FAILED_FRACTION
 from twinjet.service.commands.following import index_catalogue, report_job
 from twinjet.service.commands.options import HOME, JSON, PIXEL_SCALE, config_of
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from twinjet.index.catalogue import ALIASES, Catalogue, read_catalogue
+from twinjet.index.checks import MAX_FAILED_FRACTION
 from twinjet.index.cutouts.open import open_provider
 from twinjet.index.cutouts.remote_settings import FirstSettings, write_location
 from twinjet.index.errors import CatalogueError
@@ -20,7 +21,6 @@ from twinjet.index.ingest.vizier import (
     read_vizier,
 )
 from twinjet.index.jobs.request import ReindexRequest
-from twinjet.index.reindex import MAX_FAILED_FRACTION
 from twinjet.service.commands.following import index_catalogue, report_job
 from twinjet.service.commands.options import HOME, JSON, config_of, errors
 from twinjet.service.config import Config

@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 from twinjet.index.errors import UnknownEncoderError, UnknownGenerationError
 from twinjet.index.export import embeddings_parquet
 from twinjet.index.generation import Manifest
-from twinjet.index.reindex import publish_again
+from twinjet.index.published import publish_again
 from twinjet.model.card import EncoderCard
 from twinjet.model.engine import engine_of
 from twinjet.service.dependencies import RegionDep, ResourcesDep

@@ -27,7 +27,8 @@ from twinjet.index.errors import (
 from twinjet.index.generation import OpenGeneration, index_name, open_generation
 from twinjet.index.home import Home
 from twinjet.index.options import Options
-from twinjet.index.reindex import Report, publish_again
+from twinjet.index.published import publish_again
+from twinjet.index.reindex import Report
 from twinjet.index.search import Searcher
 from twinjet.index.store import SourceStore
 from twinjet.index.vectors.automatic import AutomaticEngine

@@ -120,7 +120,10 @@ def test_a_mistyped_home_is_not_made(
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str) -> None:
-    assert "Usage" in CliRunner().invoke(cli, [command, "-h"]).output
+    told = CliRunner().invoke(cli, [command, "-h"]).output
+    assert "Usage" in told
+    # What the list of commands says of it, which imports none of them.
+    assert COMMANDS[command][1] in " ".join(told.split())
 
 
 def test_a_folder_of_nothing_is_refused(

@@ -42,7 +42,8 @@ def fresh(config: Config) -> Iterator[Config]:
 
 @pytest.fixture(scope="session")
 def client(config: Config) -> Iterator[TestClient]:
-    app = create_app(config)
+    # It is there until the last test: no need to look for generations all the time.
+    app = create_app(config.model_copy(update={"refresh_s": 1.0}))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 

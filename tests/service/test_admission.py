@@ -164,12 +164,23 @@ def test_a_body_that_is_still_to_come_has_no_place(config: Config) -> None:
         assert batch(served).status_code == 200
 
 
-def test_a_read_that_claims_a_body_waits_for_a_place_too(config: Config) -> None:
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+def test_what_claims_a_body_that_nobody_takes_waits_for_a_place_too(
+    config: Config, method: str
+) -> None:
+    paths = {
+        "GET": ["/held", "/similar/T100%2B003"],
+        "POST": ["/held"],
+        "DELETE": ["/lists/none"],
+    }
     with service(config) as (served, held), ThreadPoolExecutor(1) as clients:
-        first = clients.submit(get, served, "/held")
+        kind = "GET" if method == "GET" else "POST"
+        first = clients.submit(
+            httpx.request, kind, f"{served.url}/held", timeout=_LONG_S
+        )
         wait_until(lambda: held.begun == 1)
-        for path in ("/held", "/similar/T100%2B003"):
-            refused = httpx.request("GET", served.url + path, content=b"x", timeout=5)
+        for path in paths[method]:
+            refused = httpx.request(method, served.url + path, content=b"x", timeout=5)
             assert_problem(refused, 503, "overloaded")
         held.go_on.set()
         assert first.result().status_code == 200
@@ -283,30 +294,84 @@ def test_turns_are_given_in_order() -> None:
     assert asyncio.run(main()) == [0, 1, 2, 3, 4]
 
 
-def test_in_a_line_that_never_empties_the_newest_is_next(
+class Clock:
+    """What `Line` looks at, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+async def filled(line: Line) -> list[asyncio.Task[None]]:
+    """As many as may wait, besides those that do."""
+    waiting = []
+    while True:
+        task = asyncio.create_task(line.take())
+        await asyncio.sleep(0)
+        if task.done():
+            assert isinstance(task.exception(), OverloadedError)
+            return waiting
+        waiting.append(task)
+
+
+async def turns(line: Line, clock: Clock, *, each_s: float, number: int) -> None:
+    """So many, at equal distances; whoever had one is followed by another."""
+    for _ in range(number):
+        clock.now += each_s
+        follower = asyncio.create_task(line.take())
+        await asyncio.sleep(0)
+        line.leave()
+        await asyncio.sleep(0)
+        assert not follower.done()
+
+
+@pytest.mark.parametrize("places", [1, 3])
+def test_nobody_waits_who_would_have_no_turn_in_time(
+    monkeypatch: pytest.MonkeyPatch, places: int
+) -> None:
+    monkeypatch.setattr(admission, "time", clock := Clock())
+
+    async def main() -> tuple[int, int]:
+        line = Line(places, wait_s=_LONG_S)
+        for _ in range(places):
+            await line.take()
+        tasks = await filled(line)
+        unknown = len(tasks)
+        for one in tasks[1:]:
+            one.cancel()
+        await asyncio.gather(*tasks[1:], return_exceptions=True)
+        # Ten seconds between two turns: six of them in the minute that one may wait.
+        await turns(line, clock, each_s=10, number=5)
+        await filled(line)
+        return unknown, line.waiting
+
+    assert asyncio.run(main()) == (16 * places, 6)
+
+
+def test_a_line_that_has_been_empty_has_room_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(admission, "_STANDING_WAIT_S", _LONG_S)
+    monkeypatch.setattr(admission, "time", clock := Clock())
 
-    async def main() -> list[int]:
-        line = Line(1, wait_s=0.0)
+    async def main() -> int:
+        line = Line(1, wait_s=_LONG_S)
         await line.take()
-        served: list[int] = []
-
-        async def one(number: int) -> None:
-            await line.take()
-            served.append(number)
-
-        waiting = [asyncio.create_task(one(number)) for number in range(3)]
+        first = asyncio.create_task(line.take())
         await asyncio.sleep(0)
-        for number in range(3):
-            line.leave()
-            await waiting[2 - number]
+        await turns(line, clock, each_s=10, number=6)
+        clock.now += 10
+        # More than one would wait for longer than is of use to anybody.
+        assert (line.waiting, await filled(line)) == (1, [])
         line.leave()
-        assert (line.taken, line.waiting) == (0, 0)
-        return served
+        assert first.done()
+        assert line.waiting == 0
+        # What there was no turn in does not count as time between two.
+        clock.now += 3600
+        return len(await filled(line))
 
-    assert asyncio.run(main()) == [2, 1, 0]
+    assert asyncio.run(main()) == 6
 
 
 def test_a_line_has_an_end() -> None:
