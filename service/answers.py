@@ -216,7 +216,7 @@ def provenance(generation: GenerationOut) -> dict[str, str]:
     return headers
 
 
-def asking(
+async def asking(
     request: Request,
     served: PinnedDep,
     root: RootDep,

@@ -1,5 +1,10 @@
-"""What routes ask for, as annotated types."""
+"""What routes ask for, as annotated types.
 
+What is not `async` is called in a thread, and each change of threads waits for those
+that compute: only what may have to wait for a disk is.
+"""
+
+import asyncio
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
@@ -53,10 +58,15 @@ WhereParam = Annotated[
 ]
 
 
-def resources(request: Request) -> Resources:
+def resources_of(request: Request) -> Resources:
     """What the service holds open."""
     found: Resources = request.app.state.resources
     return found
+
+
+async def resources(request: Request) -> Resources:
+    """What the service holds open."""
+    return resources_of(request)
 
 
 def served(held: Annotated[Resources, Depends(resources)]) -> Served:
@@ -83,13 +93,13 @@ def pinned(
     return held.earlier(generation)
 
 
-def root_path(request: Request) -> str:
+async def root_path(request: Request) -> str:
     """Path prefix of the service, without a slash at the end."""
     prefix: str = request.scope.get("root_path", "")
     return prefix.rstrip("/")
 
 
-def region(
+async def region(
     *,
     region: Annotated[str | None, Query(description=REGION, examples=REGIONS)] = None,
     region_ra: Annotated[
@@ -120,11 +130,12 @@ def region(
         if given:
             message = "region does not go with region_ra: leave one of them out"
             raise InvalidQueryError(message, parameter="region")
-        return parse_region(region)
+        # Of a large MOC it takes as long as a search.
+        return await asyncio.to_thread(parse_region, region)
     return Cone(given[0], given[1], given[2]) if given else None
 
 
-def options(
+async def options(
     held: Annotated[Resources, Depends(resources)],
     *,
     k: Annotated[int, Query(ge=1, le=MAX_K, description="Neighbours wanted")] = 10,

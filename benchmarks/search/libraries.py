@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import faiss
 import hnswlib
 import numpy as np
 import usearch.index
@@ -14,6 +13,10 @@ from workload import F32, I64
 
 from twinjet.index.vectors.faiss_index import FaissIndex, build_index
 from twinjet.index.vectors.port import VectorIndex
+
+# isort: split
+# After Twinjet, which tells its OpenBLAS what the processor is: for all the same.
+import faiss
 
 THREADS = os.cpu_count() or 1
 
