@@ -306,7 +306,7 @@ class Clock:
 
 async def filled(line: Line) -> list[asyncio.Task[None]]:
     """As many as may wait, besides those that do."""
-    waiting = []
+    waiting: list[asyncio.Task[None]] = []
     while True:
         task = asyncio.create_task(line.take())
         await asyncio.sleep(0)
