@@ -125,8 +125,9 @@ class Config(BaseSettings):
         Field(
             gt=0,
             le=60,
-            description="Seconds that a burst of them may wait for a turn, then they "
-            "are refused (503); at once where the line has not been empty for so long",
+            description="Seconds that a burst of them may wait for a turn; who would "
+            "have none by then is refused at once (503), and so are most while the "
+            "line has not been empty for so long",
         ),
     ] = 0.25
     decoders: Annotated[

@@ -28,6 +28,7 @@ def config(sky: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
         home=home,
         encoder=home / "encoder" / "small.json",
         refresh_s=0.05,
+        decoders=1,  # most applications of the tests are not sent any file
         anonymous="ingest",
     )
 
