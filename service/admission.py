@@ -8,6 +8,8 @@ answered as soon as ever, and who is refused knows it in a moment.
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -15,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twinjet.service.content import FORM, media_type
 from twinjet.service.errors import OverloadedError, refusal
+from twinjet.service.timings import note
 from twinjet.service.uploads import UploadRoute
 
 _log = logging.getLogger(__name__)
@@ -27,11 +30,26 @@ _EXEMPT = ("/livez", "/readyz", "/metrics", "/static/")
 # (Maurer 2015, "Fail at Scale", ACM Queue 13): that one is kept so short.
 _STANDING_WAIT_S = 0.02
 
+# Connections that a browser has to one server: a page by itself is never refused.
+_OF_A_BROWSER = 6
+
 # Whatever is computed: who comes when so many wait for each place is refused.
 _WAITING_EACH = 16
 
+# Times the longest wait that is reckoned with: then the reckoning was wrong.
+_PATIENCE = 4.0
+
+# After so long without anybody waiting, what was computed then says nothing.
+_FORGOTTEN_S = 5.0
+
 # How much the latest turn counts in the mean time between two.
 _LATEST = 0.1
+
+# Waits that are told of, in ms.
+_NOTED_MS = 0.1
+
+# Under which a request has the line of those with a body.
+_OTHERS = "others"
 
 _READING = ("GET", "HEAD")
 _RETRY_AFTER_S = 1.0
@@ -49,7 +67,8 @@ class Line:
     places
         How many there are.
     wait_s
-        Longest wait for one, in a line that has been empty as recently.
+        Longest wait for one that is reckoned with, in a line that has been empty as
+        recently; some more where the reckoning was wrong.
     """
 
     def __init__(self, places: int, *, wait_s: float) -> None:
@@ -81,7 +100,10 @@ class Line:
             There is none soon, or was none in time.
         """
         if not self._waiting:
-            self._was_empty = time.monotonic()
+            now = time.monotonic()
+            if now - self._was_empty > _FORGOTTEN_S:
+                self._between_turns_s = 0.0
+            self._was_empty = now
             self._latest_turn = None
             if self._taken < self._places:
                 self._taken += 1
@@ -91,7 +113,7 @@ class Line:
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[bool] = loop.create_future()
         self._waiting[turn] = None
-        late = loop.call_later(self._wait_s, self._give_up, turn)
+        late = loop.call_later(_PATIENCE * self._wait_s, self._give_up, turn)
         try:
             given = await turn
         except asyncio.CancelledError:
@@ -122,7 +144,7 @@ class Line:
         """How many may wait: those who will have a turn soon, and a few at least."""
         standing = time.monotonic() - self._was_empty > self._wait_s
         wait_s = min(_STANDING_WAIT_S, self._wait_s) if standing else self._wait_s
-        least, most = 1 if standing else self._places, _WAITING_EACH * self._places
+        least, most = 1 if standing else _OF_A_BROWSER, _WAITING_EACH * self._places
         if wait_s >= most * self._between_turns_s:
             return most
         return max(least, int(wait_s / self._between_turns_s))
@@ -181,6 +203,8 @@ class Admission:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on when it is its turn, or refuse it."""
         headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
+        if scope["type"] == "http":
+            scope.setdefault("state", {})[_OTHERS] = self.others
         if scope["type"] != "http" or _is_exempt(scope, headers):
             await self._app(scope, receive, send)
             return
@@ -212,7 +236,11 @@ class Admission:
 
     async def _admit(self, turn: "_Turn", scope: Scope) -> None:
         try:
+            began = time.perf_counter()
             await turn.begin()
+            waited_ms = 1e3 * (time.perf_counter() - began)
+            if waited_ms > _NOTED_MS:
+                note(Request(scope), {"queue": waited_ms})
         except OverloadedError:
             scope["state"]["refused"] = True
             self._count_refusal()
@@ -225,6 +253,23 @@ class Admission:
         if self._refusals == 1 or now - self._reported > _REPORT_EACH_S:
             _log.warning("overloaded: %d requests refused so far", self._refusals)
             self._reported = now
+
+
+@asynccontextmanager
+async def place(request: Request) -> AsyncIterator[None]:
+    """A place among the requests with a body, for a form that turned out to be one.
+
+    Raises
+    ------
+    OverloadedError
+        There is none soon, or was none in time.
+    """
+    line: Line = request.scope["state"][_OTHERS]
+    await line.take()
+    try:
+        yield
+    finally:
+        line.leave()
 
 
 class _Turn:
@@ -254,7 +299,8 @@ def _is_exempt(scope: Scope, headers: Headers) -> bool:
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
     if path.startswith(_EXEMPT):
         return True
-    return isinstance(scope.get("route"), UploadRoute) and media_type(headers) == FORM
+    uploads = scope["method"] == "POST" and isinstance(scope.get("route"), UploadRoute)
+    return uploads and media_type(headers) == FORM
 
 
 def _waits_for_body(scope: Scope, headers: Headers) -> bool:

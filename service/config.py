@@ -20,10 +20,6 @@ from twinjet.service.misconfiguration import PREFIX, ConfigError, described, unk
 _log = logging.getLogger(__name__)
 
 
-# Connections that a browser has to one server: a page by itself is never refused.
-_OF_A_BROWSER = 6
-
-
 class Config(BaseSettings):
     """Settings of the service and of the command line."""
 
@@ -116,8 +112,8 @@ class Config(BaseSettings):
             ge=0,
             le=256,
             description="Requests without a file that are computed at a time, and as "
-            "many that have a body; more wait for their turn; 0 for two on each core "
-            "that a process has, and no fewer than six",
+            "many that have a body; more wait for their turn; 0 for one more than the "
+            "cores that a process has",
         ),
     ] = 0
     read_wait_s: Annotated[
@@ -298,9 +294,9 @@ class Config(BaseSettings):
     @property
     def places(self) -> int:
         """Requests of a kind that are computed at a time."""
-        # More make no answer sooner, and keep the thread waiting that refuses others.
-        each = 2 * available_cores() // self.processes
-        return self.reads or max(_OF_A_BROWSER, each)
+        # More make no answer sooner: their threads wait for one another, and the one
+        # that refuses others for all of them.
+        return self.reads or 1 + max(1, available_cores() // self.processes)
 
     @property
     def vectors_memory_bytes(self) -> int | None:

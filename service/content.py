@@ -1,11 +1,9 @@
 """Bodies by their type: what came, by its Content-Type; what is wanted, by Accept."""
 
-from collections.abc import MutableMapping
-from typing import Any
-
 from fastapi import HTTPException, Request
 from starlette.datastructures import Headers
 from starlette.routing import Match
+from starlette.types import Scope
 
 from twinjet.service.json_body import JsonBodyRoute
 from twinjet.service.tables import MEDIA_TYPES, Format
@@ -17,12 +15,14 @@ FORM = "multipart/form-data"
 class JsonRoute(JsonBodyRoute):
     """A route for JSON bodies alone: others go to the next route of the same path."""
 
-    def matches(
-        self, scope: MutableMapping[str, Any]
-    ) -> tuple[Match, MutableMapping[str, Any]]:
+    def takes(self, scope: Scope) -> bool:
+        """Whether the kind of the body is its own; `Routes` asks, too."""
+        return media_type(Headers(scope=scope)) == JSON
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether the path, the method and the kind of the body are its own."""
         match, inner = super().matches(scope)
-        if match == Match.FULL and media_type(Headers(scope=scope)) != JSON:
+        if match == Match.FULL and not self.takes(scope):
             return Match.NONE, {}
         return match, inner
 

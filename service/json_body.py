@@ -1,5 +1,6 @@
 """JSON in the body of a request: one reading of it, and one refusal."""
 
+import asyncio
 import json
 import re
 from collections import Counter
@@ -18,6 +19,9 @@ _ESCAPES = re.compile(
     re.DOTALL,
 )
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
+
+# Longer ones keep nobody else waiting.
+_AT_ONCE_BYTES = 1 << 15
 
 # Told of a body that was too deep for the parser, which takes some hundreds.
 _DEEP = 100
@@ -90,7 +94,10 @@ class JsonBodyRoute(APIRoute):
 class _JsonRequest(Request):
     async def json(self) -> Any:
         """Read the body, which the framework asks for once."""
-        return parsed(await self.body())
+        data = await self.body()
+        if len(data) <= _AT_ONCE_BYTES:
+            return parsed(data)
+        return await asyncio.to_thread(parsed, data)
 
 
 class _ConstantError(ValueError):

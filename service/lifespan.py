@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import torch
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
 from twinjet.index.api_keys import ApiKeys
@@ -46,9 +47,10 @@ async def held(app: FastAPI, settings: Config, figures: Metrics) -> AsyncIterato
         torch.set_num_threads(settings.threads)
     # By default a small machine has fewer than there are places for requests, and what
     # else is done in threads, looks for a new generation say, would wait for them.
-    asyncio.get_running_loop().set_default_executor(
-        ThreadPoolExecutor(2 * settings.places + _OTHER_THREADS, "work")
-    )
+    threads = 2 * settings.places + _OTHER_THREADS
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads, "work"))
+    # Of the framework, for what is not `async`: 40 by default, however many are let in.
+    current_default_thread_limiter().total_tokens = threads
     async with AsyncExitStack() as ends:
         resources = await asyncio.to_thread(Resources, settings)
         ends.push_async_callback(asyncio.to_thread, resources.close)

@@ -5,17 +5,26 @@ import time
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from twinjet.service.errors import PayloadTooLargeError, SlowBodyError
+from twinjet.service.errors import (
+    OverloadedError,
+    PayloadTooLargeError,
+    SlowBodyError,
+)
 
 # Of a multipart body besides the file: boundaries, names, headers.
 _MULTIPART_BYTES = 64 * 1024
+
+# So many of the largest bodies may be under way; of small ones many more.
+_TOGETHER = 16
+_RETRY_AFTER_S = 1.0
 
 
 class BodyLimit:
     """ASGI middleware: a body over the limit ends the request while it arrives.
 
     The framework parses a whole form before a route sees it, so a limit in the
-    route would come too late.
+    route would come too late. So would one for each: bodies that are under way are
+    in memory, or in temporary files, and together they are no more than `_TOGETHER`.
 
     Parameters
     ----------
@@ -28,6 +37,8 @@ class BodyLimit:
     def __init__(self, app: ASGIApp, *, max_upload_bytes: int) -> None:
         self._app = app
         self._limit = max_upload_bytes + _MULTIPART_BYTES
+        self._together = _TOGETHER * self._limit
+        self._held = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, with its body counted."""
@@ -39,19 +50,35 @@ class BodyLimit:
         async def counted() -> Message:
             nonlocal received
             message = await receive()
-            received += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            received += size
+            self._held += size
             if received > self._limit:
                 raise PayloadTooLargeError(self._limit, received)
+            if self._held > self._together:
+                raise self._full()
             return message
 
-        await self._app(scope, counted, send)
+        try:
+            await self._app(scope, counted, send)
+        finally:
+            self._held -= received
+
+    def _full(self) -> OverloadedError:
+        return OverloadedError(
+            "too many bodies are under way; try again in a moment",
+            limit=self._together,
+            actual=self._held,
+            retry_after_s=_RETRY_AFTER_S,
+        )
 
 
 class BodyPace:
     """ASGI middleware: a body that stalls or trickles ends the request.
 
     Servers wait for ever for a body that was begun, and each holds a connection and
-    a temporary file. One that comes steadily may take as long as it is large.
+    a temporary file. One that comes steadily may take as long as it is large; what
+    came quickly at first is no credit for later.
 
     Parameters
     ----------
@@ -60,7 +87,7 @@ class BodyPace:
     stall_s
         Longest wait for the next piece, and grace for the whole.
     bytes_per_s
-        Least mean rate; the whole may take ``stall_s`` and its bytes over this.
+        Least mean rate, over the latest ``stall_s`` or a little more.
     """
 
     def __init__(self, app: ASGIApp, *, stall_s: float, bytes_per_s: int) -> None:
@@ -74,7 +101,8 @@ class BodyPace:
             await self._app(scope, receive, send)
             return
         begun: float | None = None
-        received = 0
+        since = 0.0
+        received = lately = 0
         whole = answering = False
 
         async def answered(message: Message) -> None:
@@ -83,12 +111,15 @@ class BodyPace:
             await send(message)
 
         async def timed() -> Message:
-            nonlocal begun, received, whole
+            nonlocal begun, since, received, lately, whole
             if whole:  # what is waited for now is that the client goes away
                 return await receive()
             now = time.monotonic()
-            begun = now if begun is None else begun
-            due = begun + self._stall_s + received / self._bytes_per_s
+            if begun is None:
+                begun = since = now
+            if now - since > self._stall_s:
+                since, lately = now, 0
+            due = since + self._stall_s + lately / self._bytes_per_s
             try:
                 async with asyncio.timeout(min(self._stall_s, due - now)):
                     message = await receive()
@@ -96,7 +127,9 @@ class BodyPace:
                 if answering:  # without the body; it is too late for a refusal
                     return {"type": "http.disconnect"}
                 raise self._slow(received, time.monotonic() - begun) from None
-            received += len(message.get("body", b""))
+            size = len(message.get("body", b""))
+            received += size
+            lately += size
             whole = not message.get("more_body", False)
             return message
 

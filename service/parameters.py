@@ -31,7 +31,7 @@ async def known_parameters(request: Request) -> None:
     for name in given:
         if name not in known:
             raise _unknown(name, known)
-        if given.count(name) > 1 and not known[name]:
+        if not known[name] and given.count(name) > 1:
             msg = f"{name} is given {given.count(name)} times; give it once"
             raise InvalidQueryError(
                 msg, parameter=name, limit=1, actual=given.count(name)

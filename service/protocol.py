@@ -20,6 +20,12 @@ _PATIENCE_S = 10.0
 _LATE = (
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 )
+# Names and values of the headers of a request, and its address.
+_HEAD_BYTES = 1 << 15
+_LONG = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
+    b"content-length: 0\r\n\r\n"
+)
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n"
     b"content-length: 0\r\n\r\n"
@@ -31,8 +37,9 @@ class PatientProtocol(HttpToolsProtocol):
 
     The headers of a request must have come so soon after the connection, or after
     their first byte; and of an answer that is not taken whole something must be taken
-    each time. How soon is `PATIENCE` in the state of the lifespan. Bodies are timed by
-    `BodyPace`, which can answer. With ``limit_concurrency`` connections uvicorn refuses
+    each time. How soon is `PATIENCE` in the state of the lifespan. Headers of more than
+    32 KiB are refused (431) while they come. Bodies are timed by `BodyPace`, which can
+    answer. With ``limit_concurrency`` connections uvicorn refuses
     whatever they ask; so one that would make up the number is closed, and the others
     go on.
     """
@@ -44,6 +51,8 @@ class PatientProtocol(HttpToolsProtocol):
         self._taking: asyncio.TimerHandle | None = None
         self._something_came = False
         self._unsent: float = 0
+        self._head_bytes = self._unended_bytes = 0
+        self._in_head = self._begun_now = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Of asyncio."""
@@ -64,13 +73,47 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Of asyncio."""
+        self._begun_now = False
         super().data_received(data)
+        # A line that does not end is seen by the parser alone, which keeps it.
+        if self._in_head and not self._begun_now:
+            self._unended_bytes += len(data)
+            if self._unended_bytes > _HEAD_BYTES:
+                self._refuse_head()
         self._something_came = True
         # None before the first request, whatever uvicorn declares.
         if self.cycle and not self.cycle.response_complete:
             self._stop_timing_headers()
         else:
             self._time_headers()
+
+    def on_message_begin(self) -> None:
+        """Of httptools: a request begins."""
+        super().on_message_begin()
+        self._in_head = self._begun_now = True
+        self._head_bytes = self._unended_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Of httptools: some of its address."""
+        self._count_head(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Of httptools: one of its headers."""
+        self._count_head(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Of httptools: its headers are whole."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Of uvicorn, for whatever the parser does not go on with."""
+        if self._head_bytes > _HEAD_BYTES:
+            self._refuse_head()
+        else:
+            super().send_400_response(msg)
 
     def pause_writing(self) -> None:
         """Of asyncio: the client takes less than it is sent."""
@@ -88,6 +131,16 @@ class PatientProtocol(HttpToolsProtocol):
         self._something_came = False
         if self.transport.get_write_buffer_size():
             self._time_answer()
+
+    def _count_head(self, size: int) -> None:
+        self._head_bytes += size
+        if self._head_bytes > _HEAD_BYTES:
+            msg = "the headers are too long"
+            raise ValueError(msg)  # which ends the parser's work
+
+    def _refuse_head(self) -> None:
+        self.transport.write(_LONG)
+        self.transport.close()
 
     def _time_headers(self) -> None:
         if self._headers_due is None and not self.transport.is_closing():

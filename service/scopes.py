@@ -101,9 +101,16 @@ class Routes:
         """The route; None for a path or a method that there is not."""
         path = connection["path"].removeprefix(connection.get("root_path", ""))
         for route in chain(self._known.get(_first(path), ()), routes_of(self._app)):
-            if route.matches(connection)[0] == Match.FULL:
+            fits = route.matches(connection)[0] == Match.FULL
+            if fits and _takes(route, connection):
                 return route
         return None
+
+
+def _takes(route: RouteContext, connection: Connection) -> bool:
+    """Whether the body is of a kind that the route takes, as `JsonRoute` has it."""
+    takes = getattr(route.original_route, "takes", None)
+    return takes is None or bool(takes(connection))
 
 
 def _first(path: str) -> str:

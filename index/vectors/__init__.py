@@ -1,5 +1,7 @@
 """Vector indexes: one port, one adapter a file."""
 
+import numpy as np  # noqa: F401 - whose OpenBLAS knows the processor itself
+
 from twinjet.index.vectors.openblas import for_this_processor
 
 with for_this_processor():

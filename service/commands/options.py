@@ -33,7 +33,7 @@ HOME = click.option(
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 PIXEL_SCALE = click.option(
     "--pixel-scale",
-    type=click.FloatRange(0, 3600, min_open=True),
+    type=click.FloatRange(1e-4, 3600),
     help="Pixel size in arcsec of cutouts without WCS.",
 )
 REGION = click.option(

@@ -52,7 +52,7 @@ async def probe(
 ) -> ProbeOut | StreamingResponse:
     data = await file_bytes(file, held.config.max_upload_bytes)
     try:
-        labels = read_labels(data.decode("utf-8"))
+        labels = await asyncio.to_thread(read_labels, data.decode("utf-8"))
     except UnicodeDecodeError as exc:
         message = f"the labels are not UTF-8 text: byte {exc.start} is not"
         raise LabelsError(message, parameter="file", actual=exc.start) from exc

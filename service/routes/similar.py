@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import math
+from functools import partial
 from typing import Annotated
 
 from fastapi import (
@@ -21,6 +22,7 @@ from pydantic.json_schema import SkipJsonSchema
 from twinjet.index.examples import Examples, known_rows
 from twinjet.index.scorers import Strategy
 from twinjet.model.render import render_input
+from twinjet.service.admission import place
 from twinjet.service.answers import AskingDep
 from twinjet.service.content import form_only
 from twinjet.service.dependencies import OptionsDep, ResourcesDep
@@ -47,7 +49,7 @@ _SEARCH = problems(*PINNED) | TABLE_RESPONSES
 _Scale = Annotated[
     float | None,
     Query(
-        gt=0,
+        ge=1e-4,
         le=3600,
         allow_inf_nan=False,
         description="Pixel size in arcsec of a file without WCS",
@@ -154,7 +156,8 @@ async def similar_to_upload(
         given = {"like": like, "unlike": unlike}
         ids = ids_of(given)
         searcher = asking.served.searcher
-        if sum(map(len, ids.values())) < len(like) + len(unlike):
+        parts_are_ids = sum(map(len, ids.values())) == len(like) + len(unlike)
+        if not parts_are_ids:
             searcher = held.embedding_searcher(asking.served)
             # Before anything is decoded for an answer that there will not be.
             await asyncio.to_thread(
@@ -162,12 +165,15 @@ async def similar_to_upload(
             )
         parts, notes = await embedded_examples(given, embed)
         examples = Examples(parts["like"], parts["unlike"], strategy=strategy)
-        answer = await asyncio.to_thread(
-            searcher.similar_to_examples, examples, options
-        )
+        search = partial(searcher.similar_to_examples, examples, options)
+        if parts_are_ids:
+            async with place(asking.request):
+                answer = await asyncio.to_thread(search)
+        else:
+            answer = await asyncio.to_thread(search)
         sought = ExamplesOut.of(examples)
         query = QueryOut(kind="examples", examples=sought, notes=notes)
-        return asking.similar(answer, query)
+        return await asyncio.to_thread(asking.similar, answer, query)
     if file is None:
         raise RequestValidationError([{"type": "missing", "loc": ("body", "file")}])
     searcher = held.embedding_searcher(asking.served)
@@ -185,9 +191,11 @@ async def similar_to_upload(
         field_arcsec=held.field_arcsec if decoded.has_scale else None,
         notes=embedded.notes(),
         peak_snr=_finite(decoded.prepared.peak_snr),
-        preview_png=_data_url(render_input(decoded.prepared.image)),
+        preview_png=_data_url(
+            await asyncio.to_thread(render_input, decoded.prepared.image)
+        ),
     )
-    return asking.similar(answer, query)
+    return await asyncio.to_thread(asking.similar, answer, query)
 
 
 @router.post(

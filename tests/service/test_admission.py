@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -99,12 +100,18 @@ def test_without_a_place_a_request_is_refused_and_others_go_on(
         assert get(served).status_code == 200
 
 
-def test_bodies_have_a_line_of_their_own(config: Config) -> None:
+def test_bodies_have_a_line_of_their_own_and_uploads_a_third_one(
+    config: Config, sky: Path
+) -> None:
+    cutout = {"file": (sky / "T003.fits").read_bytes()}
     with service(config) as (served, held), ThreadPoolExecutor(1) as clients:
         first = clients.submit(httpx.post, f"{served.url}/held", timeout=_LONG_S)
         wait_until(lambda: held.begun == 1)
         assert_problem(batch(served), 503, "overloaded")
         assert get(served).status_code == 200
+        for path in ("/similar", "/embeddings"):
+            upload = httpx.post(served.url + path, files=cutout, timeout=_LONG_S)
+            assert upload.status_code == 200
         held.go_on.set()
         assert first.result().status_code == 200
         assert batch(served).status_code == 200
@@ -184,6 +191,39 @@ def test_what_claims_a_body_that_nobody_takes_waits_for_a_place_too(
             assert_problem(refused, 503, "overloaded")
         held.go_on.set()
         assert first.result().status_code == 200
+
+
+def test_a_form_of_ids_alone_and_a_read_that_is_called_a_form_have_places_too(
+    config: Config,
+) -> None:
+    url, form = "/similar", {"Content-Type": "multipart/form-data; boundary=a"}
+    ids = {"like": (None, "T100+003")}
+    with service(config) as (served, held), ThreadPoolExecutor(2) as clients:
+        asked = httpx.post(served.url + url, files=ids, timeout=_LONG_S)
+        assert asked.status_code == 200
+        for kind in ("GET", "POST"):
+            clients.submit(httpx.request, kind, f"{served.url}/held", timeout=_LONG_S)
+        wait_until(lambda: held.begun == 2)
+        asked = httpx.post(served.url + url, files=ids, timeout=_LONG_S)
+        assert_problem(asked, 503, "overloaded")
+        read = f"{served.url}/similar/T100%2B003"
+        assert_problem(httpx.get(read, headers=form), 503, "overloaded")
+        held.go_on.set()
+
+
+def test_waiting_for_a_turn_is_part_of_the_time(config: Config) -> None:
+    with (
+        service(config, wait_s=_LONG_S) as (served, held),
+        ThreadPoolExecutor(2) as clients,
+    ):
+        clients.submit(get, served, "/held")
+        wait_until(lambda: held.begun == 1)
+        waits = clients.submit(get, served)
+        time.sleep(0.2)
+        held.go_on.set()
+        timing = waits.result().headers["server-timing"]
+        parts = dict(re.findall(r"(\w+);dur=([\d.]+)", timing))
+        assert float(parts["queue"]) > 100
 
 
 def test_a_failed_request_gives_its_place_back(config: Config) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +228,50 @@ def test_a_body_that_trickles_is_cut_off_though_it_never_stalls(
         trickling.join()
         assert (status, problem["type"]) == (408, "/problems/request-timeout")
         assert 0 < sent < len(body)
+
+
+def test_what_came_quickly_is_no_credit_for_a_trickle(config: Config) -> None:
+    slow = {"body_stall_s": 0.4, "body_bytes_per_s": 1000}
+    with service(config, **slow) as served, served.connection() as client:
+        head, body = upload_bytes("/similar", bytes(1 << 20))
+        client.sendall(head + body[: 1 << 19])  # which would be worth nine minutes
+        client_end = threading.Event()
+
+        def trickle() -> None:
+            for start in range(1 << 19, len(body)):
+                if client_end.wait(0.2):
+                    return
+                try:
+                    client.sendall(body[start : start + 1])
+                except OSError:
+                    return
+
+        trickling = threading.Thread(target=trickle)
+        trickling.start()
+        status, _, problem = read_answer(client)
+        client_end.set()
+        trickling.join()
+    assert (status, problem["type"]) == (408, "/problems/request-timeout")
+
+
+def test_bodies_together_are_bounded(
+    config: Config, cutout: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("twinjet.service.limits._TOGETHER", 2)
+    small = {"max_upload_bytes": 1 << 16}
+    large = b"x" * ((1 << 16) - 1000)
+    with service(config, **small) as served, ExitStack() as clients:
+        head, body = upload_bytes("/similar", large)
+        for _ in range(4):  # twice what a body may have, of 128 KiB each
+            client = clients.enter_context(served.connection())
+            client.sendall(head + body[:-1])
+        last = clients.enter_context(served.connection())
+        last.sendall(head + body)
+        status, headers, problem = read_answer(last)
+        assert (status, problem["type"]) == (503, "/problems/overloaded")
+        assert int(headers["retry-after"]) >= 1
+        clients.close()
+        wait_until(lambda: post(served, cutout).status_code == 200)
 
 
 def test_a_body_that_comes_in_small_pieces_is_whole(

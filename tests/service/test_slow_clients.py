@@ -77,6 +77,48 @@ def test_headers_that_trickle_are_cut_off(config: Config) -> None:
         assert is_closed(client)
 
 
+@pytest.mark.parametrize("end", [b"", b"\r\nX-More: "])
+def test_headers_without_end_are_refused_while_they_come(
+    config: Config, end: bytes
+) -> None:
+    with service(config) as served, served.connection() as client:
+        client.sendall(_HEADERS + b"X-Long: ")
+        refused = False
+        for _ in range(1000):  # 4 MB, of which no one is to keep much
+            try:
+                client.sendall(b"x" * 4096 + end)
+            except (BrokenPipeError, ConnectionResetError):
+                refused = True
+                break
+            time.sleep(0.001)
+        assert refused
+        assert get_status(served) == 200
+
+
+def get_status(served: Running) -> int:
+    return httpx.get(f"{served.url}/livez").status_code
+
+
+def test_an_address_and_headers_that_are_long_are_answered(config: Config) -> None:
+    with service(config) as served:
+        long = {"X-Long": "x" * 20_000}
+        assert httpx.get(f"{served.url}/livez", headers=long).status_code == 200
+        for headers, path in (
+            ({"X-Long": "x" * 40_000}, "/livez"),
+            ({f"X-{n}": "x" * 1000 for n in range(40)}, "/livez"),
+            ({}, "/livez?" + "x" * 40_000),
+        ):
+            answer = httpx.get(served.url + path, headers=headers)
+            assert answer.status_code == 431
+            assert answer.headers["connection"] == "close"
+        # The length of a body, which comes right behind, is no length of a head.
+        with served.connection() as client:
+            client.sendall(b"POST /livez HTTP/1.1\r\nHost: a\r\n")
+            time.sleep(0.05)
+            client.sendall(b"Content-Length: 100000\r\n\r\n" + bytes(100_000))
+            assert client.recv(100).startswith(b"HTTP/1.1 405 ")
+
+
 def test_headers_in_two_pieces_are_whole(config: Config) -> None:
     with (
         service(config, connection_stall_s=30) as served,

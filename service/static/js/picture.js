@@ -42,6 +42,19 @@ function refresh() {
 // What each picture is to show; the answer to an earlier wish may come later.
 const wanted = new WeakMap();
 
+// A service that is busy refuses for a moment: so often, and so many ms later, it is asked again.
+const chances = 2;
+const pause = 1000;
+const failures = new WeakMap();
+
+function failed(image) {
+  image.parentElement?.classList.add("blank");
+  const times = failures.get(image) ?? 0;
+  failures.set(image, times + 1);
+  const url = wanted.get(image);
+  if (times < chances && url) setTimeout(() => wanted.get(image) === url && show(image, url), pause);
+}
+
 function show(image, url) {
   wanted.set(image, url);
   openAddress(url).then(
@@ -88,7 +101,7 @@ export function picture(view, { alt, size, eager = false }) {
     "data-cutout": view.data ? null : view.url,
     "data-size": size,
     on: {
-      error: () => frame.classList.add("blank"),
+      error: (event) => failed(event.target),
       load: () => frame.classList.remove("blank"),
     },
   });
