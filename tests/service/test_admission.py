@@ -390,8 +390,9 @@ def test_nobody_waits_who_would_have_no_turn_in_time(
     assert asyncio.run(main()) == (16 * places, 6)
 
 
-def test_a_line_that_has_been_empty_has_room_again(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize(("idle_s", "room"), [(2, 6), (3600, 16)])
+def test_a_line_that_has_been_empty_has_room_again_and_forgets(
+    monkeypatch: pytest.MonkeyPatch, idle_s: float, room: int
 ) -> None:
     monkeypatch.setattr(admission, "time", clock := Clock())
 
@@ -408,10 +409,10 @@ def test_a_line_that_has_been_empty_has_room_again(
         assert first.done()
         assert line.waiting == 0
         # What there was no turn in does not count as time between two.
-        clock.now += 3600
+        clock.now += idle_s
         return len(await filled(line))
 
-    assert asyncio.run(main()) == 6
+    assert asyncio.run(main()) == room
 
 
 def test_a_line_has_an_end() -> None:
