@@ -28,7 +28,10 @@ _EXEMPT = ("/livez", "/readyz", "/metrics", "/static/")
 # A burst may wait as long as the setting says. In a line that has not been empty for
 # so long it would be every request's wait, and none would have a turn the sooner for it
 # (Maurer 2015, "Fail at Scale", ACM Queue 13): that one is kept so short.
-_STANDING_WAIT_S = 0.02
+_STANDING_WAIT_S = 0.05
+
+# Where nobody waits for so long the line is empty; for less, it was kept short.
+_GAP_S = 0.02
 
 # Connections that a browser has to one server: a page by itself is never refused.
 _OF_A_BROWSER = 6
@@ -77,7 +80,7 @@ class Line:
         self._taken = 0
         # The oldest first; each is told whether it has a place.
         self._waiting: dict[asyncio.Future[bool], None] = {}
-        self._was_empty = time.monotonic()
+        self._was_empty = self._left_empty = float("-inf")
         self._latest_turn: float | None = None
         self._between_turns_s = 0.0
 
@@ -101,10 +104,11 @@ class Line:
         """
         if not self._waiting:
             now = time.monotonic()
-            if now - self._was_empty > _FORGOTTEN_S:
+            empty_s = now - self._left_empty
+            if empty_s > _GAP_S:
+                self._was_empty, self._latest_turn = now, None
+            if empty_s > _FORGOTTEN_S:
                 self._between_turns_s = 0.0
-            self._was_empty = now
-            self._latest_turn = None
             if self._taken < self._places:
                 self._taken += 1
                 return
@@ -117,7 +121,7 @@ class Line:
         try:
             given = await turn
         except asyncio.CancelledError:
-            self._waiting.pop(turn, None)
+            self._strike(turn)
             if turn.done() and not turn.cancelled() and turn.result():
                 self.leave()
             raise
@@ -130,15 +134,13 @@ class Line:
         """Give a place back, to whom it is the turn of."""
         while self._waiting:
             turn = next(iter(self._waiting))
-            del self._waiting[turn]
+            self._strike(turn)
             if not turn.done():  # cancelled, and its task does not know it yet
                 turn.set_result(True)
                 self._count_turn()
                 break
         else:
             self._taken -= 1
-        if not self._waiting:
-            self._was_empty = time.monotonic()
 
     def _room(self) -> int:
         """How many may wait: those who will have a turn soon, and a few at least."""
@@ -159,8 +161,15 @@ class Line:
 
     def _give_up(self, turn: asyncio.Future[bool]) -> None:
         if not turn.done():
-            self._waiting.pop(turn, None)
+            self._strike(turn)
             turn.set_result(False)
+
+    def _strike(self, turn: "asyncio.Future[bool]") -> None:
+        """Off the list of those who wait, if it is on it."""
+        was_there = turn in self._waiting
+        self._waiting.pop(turn, None)
+        if was_there and not self._waiting:
+            self._left_empty = time.monotonic()
 
     def _refused(self) -> OverloadedError:
         detail = (

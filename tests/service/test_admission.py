@@ -415,6 +415,52 @@ def test_a_line_that_has_been_empty_has_room_again_and_forgets(
     assert asyncio.run(main()) == room
 
 
+def test_a_line_that_is_kept_short_stays_so_though_it_empties_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(admission, "time", clock := Clock())
+
+    async def main() -> list[int]:
+        line = Line(1, wait_s=60)
+        await line.take()
+        waiting = asyncio.create_task(line.take())
+        await asyncio.sleep(0)
+        await turns(line, clock, each_s=10, number=6)
+        clock.now += 10
+        room = []
+        for pause_s in (0.01, 0.01, 1.0):
+            line.leave()
+            await asyncio.sleep(0)
+            assert line.waiting == 0
+            clock.now += pause_s
+            room.append(len(await filled(line)))
+            for _ in range(room[-1] - 1):
+                line.leave()
+                await asyncio.sleep(0)
+        await waiting
+        return room
+
+    *short, after_a_second = asyncio.run(main())
+    assert short == [1, 1]
+    assert after_a_second >= 6
+
+
+def test_requests_that_never_wait_make_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "time", clock := Clock())
+
+    async def main() -> int:
+        line = Line(1, wait_s=1)
+        for _ in range(1000):
+            await line.take()
+            clock.now += 0.004
+            line.leave()
+            clock.now += 0.004
+        await line.take()
+        return len(await filled(line))
+
+    assert asyncio.run(main()) == 16
+
+
 def test_a_line_has_an_end() -> None:
     async def main() -> None:
         line = Line(1, wait_s=_LONG_S)
