@@ -1,7 +1,7 @@
 """Embeddings of a generation as one Parquet table, some thousand rows at a time."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,7 @@ def embeddings_parquet(
     store: SourceStore,
     *,
     region: Region | None = None,
-) -> Iterator[bytes]:
+) -> Generator[bytes]:
     """The table's bytes, as they are written; nothing is kept on the disk.
 
     Columns are as HATS has them: ``_healpix_29`` (int64, by which rows are sorted),

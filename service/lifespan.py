@@ -16,6 +16,7 @@ from twinjet.service.allocator import give_back_for_ever, share_arenas
 from twinjet.service.config import Config
 from twinjet.service.keyring import Keyring
 from twinjet.service.metrics import Metrics
+from twinjet.service.pieces import AT_A_TIME
 from twinjet.service.rate_limits import RateLimits
 from twinjet.service.readiness import measure
 from twinjet.service.resources import Resources
@@ -51,6 +52,7 @@ async def held(app: FastAPI, settings: Config, figures: Metrics) -> AsyncIterato
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(threads, "work"))
     # Of the framework, for what is not `async`: 40 by default, however many are let in.
     current_default_thread_limiter().total_tokens = threads
+    app.state.pieces = asyncio.Semaphore(AT_A_TIME)
     async with AsyncExitStack() as ends:
         resources = await asyncio.to_thread(Resources, settings)
         ends.push_async_callback(asyncio.to_thread, resources.close)

@@ -4,7 +4,7 @@ import re
 from dataclasses import fields
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import StreamingResponse
 
 from twinjet.index.errors import UnknownEncoderError, UnknownGenerationError
@@ -14,6 +14,7 @@ from twinjet.index.published import publish_again
 from twinjet.model.card import EncoderCard
 from twinjet.model.engine import engine_of
 from twinjet.service.dependencies import RegionDep, ResourcesDep
+from twinjet.service.pieces import in_turns
 from twinjet.service.resources import Resources
 from twinjet.service.responses import PINNED, problems
 from twinjet.service.schemas import (
@@ -88,7 +89,10 @@ def one_generation(
     summary="Embeddings of one build or a region of it, as HATS catalogues have theirs",
 )
 def embeddings(
-    number: Annotated[int, Path(ge=1, le=_MOST)], held: ResourcesDep, region: RegionDep
+    request: Request,
+    number: Annotated[int, Path(ge=1, le=_MOST)],
+    held: ResourcesDep,
+    region: RegionDep,
 ) -> StreamingResponse:
     generation = held.store.generation(number)
     if generation.state != "ready":
@@ -101,7 +105,9 @@ def embeddings(
     name = f"twinjet-{generation.catalogue_name}-{number}.parquet"
     safe = re.sub(r"[^A-Za-z0-9._-]", "_", name)
     return StreamingResponse(
-        embeddings_parquet(number, opened, held.store, region=region),
+        in_turns(
+            request, embeddings_parquet(number, opened, held.store, region=region)
+        ),
         media_type=PARQUET,
         headers={"Content-Disposition": f'attachment; filename="{safe}"'},
     )

@@ -3,15 +3,16 @@
 import asyncio
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, File, Query, UploadFile
+from fastapi import APIRouter, Depends, File, Query, Request, UploadFile
 from fastapi.responses import StreamingResponse
 
 from twinjet.index.errors import LabelsError
 from twinjet.index.probe import Classified, as_table, classify, read_labels
 from twinjet.service.dependencies import ResourcesDep, RootDep, ServedDep
+from twinjet.service.pieces import in_turns
 from twinjet.service.resources import Resources, Served
 from twinjet.service.responses import FORM, problems
 from twinjet.service.schemas import (
@@ -35,6 +36,7 @@ router = APIRouter(tags=["probe"], responses=problems(*FORM, 503), dependencies=
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
 )
 async def probe(
+    request: Request,
     held: ResourcesDep,
     served: ServedDep,
     root: RootDep,
@@ -61,7 +63,7 @@ async def probe(
     if format == "csv":
         name = f"classes-g{generation.manifest.number}.csv"
         return StreamingResponse(
-            _csv(classified, held, served),
+            in_turns(request, _csv(classified, held, served)),
             media_type="text/csv; charset=utf-8",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
@@ -102,7 +104,7 @@ def _answer(
     )
 
 
-def _csv(classified: Classified, held: Resources, served: Served) -> Iterator[str]:
+def _csv(classified: Classified, held: Resources, served: Served) -> Generator[str]:
     text = io.StringIO()
     writer = csv.writer(text)
     for row in as_table(classified, held.store, served.manifest.number):
