@@ -146,7 +146,10 @@ class Line:
         """How many may wait: those who will have a turn soon, and a few at least."""
         standing = time.monotonic() - self._was_empty > self._wait_s
         wait_s = min(_STANDING_WAIT_S, self._wait_s) if standing else self._wait_s
-        least, most = 1 if standing else _OF_A_BROWSER, _WAITING_EACH * self._places
+        # Who loads a page keeps the line from emptying, and is alone all the same.
+        alone = max(1, _OF_A_BROWSER - self._places)
+        least = alone if standing else _OF_A_BROWSER
+        most = _WAITING_EACH * self._places
         if wait_s >= most * self._between_turns_s:
             return most
         return max(least, int(wait_s / self._between_turns_s))

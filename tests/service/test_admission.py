@@ -223,7 +223,7 @@ def test_waiting_for_a_turn_is_part_of_the_time(config: Config) -> None:
         held.go_on.set()
         timing = waits.result().headers["server-timing"]
         parts = dict(re.findall(r"(\w+);dur=([\d.]+)", timing))
-        assert float(parts["queue"]) > 100
+        assert float(parts["queue"]) > 0
 
 
 def test_a_failed_request_gives_its_place_back(config: Config) -> None:
@@ -395,6 +395,7 @@ def test_a_line_that_has_been_empty_has_room_again_and_forgets(
     monkeypatch: pytest.MonkeyPatch, idle_s: float, room: int
 ) -> None:
     monkeypatch.setattr(admission, "time", clock := Clock())
+    monkeypatch.setattr(admission, "_OF_A_BROWSER", 1)
 
     async def main() -> int:
         line = Line(1, wait_s=_LONG_S)
@@ -419,6 +420,7 @@ def test_a_line_that_is_kept_short_stays_so_though_it_empties_for_a_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(admission, "time", clock := Clock())
+    monkeypatch.setattr(admission, "_OF_A_BROWSER", 1)
 
     async def main() -> list[int]:
         line = Line(1, wait_s=60)
@@ -443,6 +445,28 @@ def test_a_line_that_is_kept_short_stays_so_though_it_empties_for_a_moment(
     *short, after_a_second = asyncio.run(main())
     assert short == [1, 1]
     assert after_a_second >= 6
+
+
+@pytest.mark.parametrize("places", [1, 2, 8])
+def test_six_connections_are_never_refused_however_long_they_ask(
+    monkeypatch: pytest.MonkeyPatch, places: int
+) -> None:
+    monkeypatch.setattr(admission, "time", clock := Clock())
+
+    async def main() -> None:
+        line = Line(places, wait_s=0.25)
+
+        async def ask(number: int) -> None:
+            for _ in range(20):
+                await line.take()
+                clock.now += 0.1 + number / 1000
+                await asyncio.sleep(0)
+                line.leave()
+
+        await asyncio.gather(*map(ask, range(6)))
+        assert (line.taken, line.waiting) == (0, 0)
+
+    asyncio.run(main())
 
 
 def test_requests_that_never_wait_make_no_line(monkeypatch: pytest.MonkeyPatch) -> None:
