@@ -20,7 +20,8 @@ _PATIENCE_S = 10.0
 _LATE = (
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 )
-# Names and values of the headers of a request, and its address.
+# Names and values of the headers of a request; httptools itself has a limit for its
+# address, of 64 KiB.
 _HEAD_BYTES = 1 << 15
 _LONG = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
@@ -92,11 +93,6 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head = self._begun_now = True
         self._head_bytes = self._unended_bytes = 0
-
-    def on_url(self, url: bytes) -> None:
-        """Of httptools: some of its address."""
-        self._count_head(len(url))
-        super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Of httptools: one of its headers."""
