@@ -17,6 +17,9 @@ PATIENCE = "connection_stall_s"
 
 _PATIENCE_S = 10.0
 
+# In which a connection without a request is given up when the server ends.
+_LAST_S = 0.5
+
 _LATE = (
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 )
@@ -71,6 +74,13 @@ class PatientProtocol(HttpToolsProtocol):
             self._taking.cancel()
             self._taking = None
         super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Of uvicorn, which ends: who has just come may have asked already."""
+        if self.cycle is None:
+            self.loop.call_later(_LAST_S, self._end_unless_asked)
+        else:
+            super().shutdown()
 
     def data_received(self, data: bytes) -> None:
         """Of asyncio."""
@@ -127,6 +137,10 @@ class PatientProtocol(HttpToolsProtocol):
         self._something_came = False
         if self.transport.get_write_buffer_size():
             self._time_answer()
+
+    def _end_unless_asked(self) -> None:
+        if self.cycle is None:
+            self.transport.close()
 
     def _count_head(self, size: int) -> None:
         self._head_bytes += size
