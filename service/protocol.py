@@ -23,9 +23,10 @@ _LAST_S = 0.5
 _LATE = (
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 )
-# Names and values of the headers of a request; httptools itself has a limit for its
-# address, of 64 KiB.
+# Names and values of the headers of a request. Of its address httptools itself has this
+# limit.
 _HEAD_BYTES = 1 << 15
+_ADDRESS_BYTES = 1 << 16
 _LONG = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
     b"content-length: 0\r\n\r\n"
@@ -43,9 +44,8 @@ class PatientProtocol(HttpToolsProtocol):
     their first byte; and of an answer that is not taken whole something must be taken
     each time. How soon is `PATIENCE` in the state of the lifespan. Headers of more than
     32 KiB are refused (431) while they come. Bodies are timed by `BodyPace`, which can
-    answer. With ``limit_concurrency`` connections uvicorn refuses
-    whatever they ask; so one that would make up the number is closed, and the others
-    go on.
+    answer. With ``limit_concurrency`` connections uvicorn refuses whatever they ask; so
+    one that would make up the number is closed, and the others go on.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -89,7 +89,7 @@ class PatientProtocol(HttpToolsProtocol):
         # A line that does not end is seen by the parser alone, which keeps it.
         if self._in_head and not self._begun_now:
             self._unended_bytes += len(data)
-            if self._unended_bytes > _HEAD_BYTES:
+            if self._unended_bytes > _HEAD_BYTES + _ADDRESS_BYTES:
                 self._refuse_head()
         self._something_came = True
         # None before the first request, whatever uvicorn declares.
