@@ -3,9 +3,11 @@
 Commands are imported when they are called: torch alone takes seconds.
 """
 
+import ast
 import sys
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 
 import click
 from pydantic import ValidationError
@@ -19,84 +21,62 @@ from twinjet.service.tracing import TracingError
 # Class of the settings, which is not imported here.
 _SETTINGS = "Config"
 
-# Verb to the module of `twinjet.service.commands` that has it, and what it does: the
-# first line of its help.
+# Verb to the module of `twinjet.service.commands` that has it.
 COMMANDS = {
-    "up": ("serve", "Make or find data, index it, serve it: everything on one machine"),
-    "serve": (
-        "serve",
-        "Serve the index: the page at /, the API beside it, and a worker for jobs",
-    ),
-    "index": ("index", "Index CUTOUTS and publish them"),
-    "worker": ("worker", "Do jobs, until it is stopped"),
-    "jobs": ("jobs", "Look at jobs, begin and cancel them, and plan them by the clock"),
-    "keys": ("keys", "Make, list and revoke the keys of the service"),
-    "ingest": (
-        "ingest",
-        "Index a published catalogue with cutouts of a public archive",
-    ),
-    "sources": (
-        "sources",
-        "List indexed sources as CSV; those that NAME can mean when it is given",
-    ),
-    "search": (
-        "search",
-        "Neighbours of QUERY: a file of a cutout, the ID of a source, or a position",
-    ),
-    "outliers": (
-        "search",
-        "List the sources that are like no others, the most isolated first",
-    ),
-    "embed": ("search", "Print the embedding of each of FILES as a line of JSON"),
-    "session": (
-        "session",
-        "Find more of a kind: a few in, candidates out, better with each round",
-    ),
-    "simulate": (
-        "simulate",
-        "Write a simulated sky of COUNT sources with their truth into FOLDER",
-    ),
-    "train": ("train", "Train an encoder and write it to OUT"),
-    "finetune": ("finetune", "Fine-tune the encoder to the labels of a folder"),
-    "evaluate": (
-        "evaluate",
-        "Judge the encoder on the labelled sources of FOLDER[:SCALE]; prints JSON",
-    ),
-    "probe": (
-        "probe",
-        "Fit a linear probe to LABELS, a CSV of id and label; class every source",
-    ),
-    "generations": (
-        "generations",
-        "List the generations that are kept, the latest first",
-    ),
-    "rollback": (
-        "generations",
-        "Serve generation NUMBER again, if its files are whole",
-    ),
-    "db": ("db", "Upgrade, back up, restore and check what an index is kept in"),
+    "up": "serve",
+    "serve": "serve",
+    "index": "index",
+    "worker": "worker",
+    "jobs": "jobs",
+    "keys": "keys",
+    "ingest": "ingest",
+    "sources": "sources",
+    "search": "search",
+    "outliers": "search",
+    "embed": "search",
+    "session": "session",
+    "simulate": "simulate",
+    "train": "train",
+    "finetune": "finetune",
+    "evaluate": "evaluate",
+    "probe": "probe",
+    "generations": "generations",
+    "rollback": "generations",
+    "db": "db",
 }
+
+
+def first_line(verb: str) -> str:
+    """What a command does, read from its file."""
+    file = Path(__file__).with_name("commands") / f"{COMMANDS[verb]}.py"
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    said = next(
+        ast.get_docstring(node) or ""
+        for node in tree.body
+        if isinstance(node, ast.FunctionDef) and node.name == verb
+    )
+    return " ".join(said.partition("\n\n")[0].split()).removesuffix(".")
 
 
 class _Lazy(click.Group):
     """A group that imports a command when it is asked for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click gives it
         return list(COMMANDS)
 
     def format_commands(
         self,
-        ctx: click.Context,  # noqa: ARG002
+        ctx: click.Context,  # noqa: ARG002 - click gives it
         formatter: click.HelpFormatter,
     ) -> None:
         """As click does, which would import each command for its first line."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, said) for name, (_, said) in COMMANDS.items()])
+            formatter.write_dl([(verb, first_line(verb)) for verb in COMMANDS])
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - the same
         if cmd_name not in COMMANDS:
             return None
-        module = import_module(f"twinjet.service.commands.{COMMANDS[cmd_name][0]}")
+        module = import_module(f"twinjet.service.commands.{COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name)
         return command
 

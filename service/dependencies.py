@@ -58,15 +58,10 @@ WhereParam = Annotated[
 ]
 
 
-def resources_of(request: Request) -> Resources:
+async def resources(request: Request) -> Resources:
     """What the service holds open."""
     found: Resources = request.app.state.resources
     return found
-
-
-async def resources(request: Request) -> Resources:
-    """What the service holds open."""
-    return resources_of(request)
 
 
 def served(held: Annotated[Resources, Depends(resources)]) -> Served:

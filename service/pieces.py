@@ -1,7 +1,7 @@
 """Long answers, which are made while they are sent, a piece at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, Generator
 from typing import TypeVar
 
 from fastapi import Request
@@ -13,7 +13,7 @@ _T = TypeVar("_T")
 AT_A_TIME = 1
 
 
-def in_turns(request: Request, pieces: Generator[_T]) -> AsyncIterator[_T]:
+def in_turns(request: Request, pieces: Generator[_T]) -> AsyncGenerator[_T]:
     """Each piece made in a thread when it is its turn; a slow reader has none.
 
     Downloads have no place among the requests that are computed, for they last as long
@@ -24,15 +24,14 @@ def in_turns(request: Request, pieces: Generator[_T]) -> AsyncIterator[_T]:
 
 async def one_by_one(
     turn: asyncio.Semaphore, pieces: Generator[_T]
-) -> AsyncIterator[_T]:
+) -> AsyncGenerator[_T]:
     """The same, under any bound."""
-    end = object()
     try:
         while True:
             async with turn:
-                piece = await run_in_threadpool(next, pieces, end)
-            if piece is end:
+                piece = await run_in_threadpool(next, pieces, None)
+            if piece is None:
                 return
-            yield piece  # type: ignore[misc]  # it is no end
+            yield piece
     finally:  # of a client that has gone, too
         pieces.close()

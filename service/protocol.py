@@ -27,9 +27,11 @@ _LATE = (
 # limit.
 _HEAD_BYTES = 1 << 15
 _ADDRESS_BYTES = 1 << 16
+_TOLD = b"the headers of a request have %d bytes at most\n" % _HEAD_BYTES
 _LONG = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
-    b"content-length: 0\r\n\r\n"
+    b"content-type: text/plain; charset=utf-8\r\n"
+    b"content-length: %d\r\n\r\n%b" % (len(_TOLD), _TOLD)
 )
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n"

@@ -8,7 +8,7 @@ from fastapi import Request, Response, UploadFile
 from fastapi.routing import APIRoute
 
 from twinjet.index.errors import InvalidQueryError
-from twinjet.service.dependencies import resources_of
+from twinjet.service.dependencies import resources
 from twinjet.service.errors import ClientGoneError, PayloadTooLargeError
 from twinjet.service.inference import Embedded
 
@@ -31,7 +31,7 @@ class UploadRoute(APIRoute):
             return handle
 
         async def answer(request: Request) -> Response:
-            resources_of(request).inference.check_room()
+            (await resources(request)).inference.check_room()
             return await handle(request)
 
         return answer
@@ -86,7 +86,7 @@ async def embedded_upload(
     ClientGoneError
         Nobody waits for the answer any more.
     """
-    held = resources_of(request)
+    held = await resources(request)
     embedding = held.inference.embed(
         lambda: file_bytes(file, held.config.max_upload_bytes),
         pixel_scale_arcsec=pixel_scale_arcsec,

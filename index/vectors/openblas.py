@@ -8,6 +8,7 @@ trained and many queries are compared, were a third as quick on an Intel Xeon of
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 
 _VARIABLE = "OPENBLAS_CORETYPE"
@@ -17,6 +18,13 @@ _CORES = (
     ({"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}, "SkylakeX"),
     ({"avx2", "fma"}, "Haswell"),
 )
+
+
+def load_faiss() -> None:
+    """Load it so that whoever imports it next has it as it should be."""
+    import_module("numpy")  # whose own OpenBLAS knows the processor itself
+    with for_this_processor():
+        import_module("faiss")
 
 
 @contextmanager

@@ -16,9 +16,10 @@ from fastapi.responses import StreamingResponse
 from serving import Running, running, upload_bytes, wait_until
 from sqlalchemy.pool import QueuePool
 
-from twinjet.service.admission import Admission, Line
+from twinjet.service.admission import Admission
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
+from twinjet.service.line import Line
 from twinjet.service.scopes import PUBLIC
 
 _CLIENTS = 100

@@ -55,7 +55,7 @@ def test_a_reader_that_rests_or_goes_away_keeps_nobody() -> None:
         resting = one_by_one(turn, making.pieces(5))
         assert await anext(resting) == 0
         other = [piece async for piece in one_by_one(turn, making.pieces(3))]
-        await resting.aclose()  # type: ignore[attr-defined]  # it is a generator
+        await resting.aclose()
         return other
 
     assert asyncio.run(main()) == [0, 1, 2]
@@ -65,11 +65,12 @@ def test_a_reader_that_rests_or_goes_away_keeps_nobody() -> None:
 def test_a_fault_is_told_and_the_next_has_its_turn() -> None:
     def faulty() -> Generator[int]:
         yield 1
-        raise OSError
+        msg = "the disk is gone"
+        raise OSError(msg)
 
     async def main() -> list[int]:
         turn = asyncio.Semaphore(1)
-        with pytest.raises(OSError):  # noqa: PT011 - it is the very one
+        with pytest.raises(OSError, match="the disk is gone"):
             async for _ in one_by_one(turn, faulty()):
                 pass
         return [piece async for piece in one_by_one(turn, Making().pieces(1))]

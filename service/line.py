@@ -1,0 +1,159 @@
+"""Places that some have, and a line of those who wait for one."""
+
+import asyncio
+import time
+
+from twinjet.service.errors import OverloadedError
+
+# A burst may wait as long as the setting says. In a line that has not been empty for
+# so long it would be every request's wait, and none would have a turn the sooner for it
+# (Maurer 2015, "Fail at Scale", ACM Queue 13): that one is kept so short.
+_STANDING_WAIT_S = 0.05
+
+# Where nobody waits for so long the line is empty; for less, it was kept short.
+_GAP_S = 0.02
+
+# Connections that a browser has to one server: a page by itself is never refused.
+_OF_A_BROWSER = 6
+
+# Whatever is computed: who comes when so many wait for each place is refused.
+_WAITING_EACH = 16
+
+# Times the longest wait that is reckoned with: then the reckoning was wrong.
+_PATIENCE = 4.0
+
+# After so long without anybody waiting, what was computed then says nothing.
+_FORGOTTEN_S = 5.0
+
+# How much the latest turn counts in the mean time between two.
+_LATEST = 0.1
+
+_RETRY_AFTER_S = 1.0
+
+
+class Line:
+    """Places, and those who wait for one.
+
+    Turns are given in order. How soon is known from the latest ones, so that nobody
+    waits who would be refused at the end of it.
+
+    Parameters
+    ----------
+    places
+        How many there are.
+    wait_s
+        Longest wait for one that is reckoned with, in a line that has been empty as
+        recently; some more where the reckoning was wrong.
+    """
+
+    def __init__(self, places: int, *, wait_s: float) -> None:
+        self._places = places
+        self._wait_s = wait_s
+        self._taken = 0
+        # The oldest first; each is told whether it has a place.
+        self._waiting: dict[asyncio.Future[bool], None] = {}
+        self._was_empty = self._left_empty = float("-inf")
+        self._latest_turn: float | None = None
+        self._between_turns_s = 0.0
+
+    @property
+    def taken(self) -> int:
+        """Places that are taken."""
+        return self._taken
+
+    @property
+    def waiting(self) -> int:
+        """Who wait for one."""
+        return len(self._waiting)
+
+    async def take(self) -> None:
+        """Have a place, now or soon.
+
+        Raises
+        ------
+        OverloadedError
+            There is none soon, or was none in time.
+        """
+        if not self._waiting:
+            now = time.monotonic()
+            empty_s = now - self._left_empty
+            if empty_s > _GAP_S:
+                self._was_empty, self._latest_turn = now, None
+            if empty_s > _FORGOTTEN_S:
+                self._between_turns_s = 0.0
+            if self._taken < self._places:
+                self._taken += 1
+                return
+        if len(self._waiting) >= self._room():
+            raise self._refused()
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[bool] = loop.create_future()
+        self._waiting[turn] = None
+        late = loop.call_later(_PATIENCE * self._wait_s, self._give_up, turn)
+        try:
+            given = await turn
+        except asyncio.CancelledError:
+            self._strike(turn)
+            if turn.done() and not turn.cancelled() and turn.result():
+                self.leave()
+            raise
+        finally:
+            late.cancel()
+        if not given:
+            raise self._refused()
+
+    def leave(self) -> None:
+        """Give a place back, to whom it is the turn of."""
+        while self._waiting:
+            turn = next(iter(self._waiting))
+            self._strike(turn)
+            if not turn.done():  # cancelled, and its task does not know it yet
+                turn.set_result(True)
+                self._count_turn()
+                break
+        else:
+            self._taken -= 1
+
+    def _room(self) -> int:
+        """How many may wait: those who will have a turn soon, and a few at least."""
+        standing = time.monotonic() - self._was_empty > self._wait_s
+        wait_s = min(_STANDING_WAIT_S, self._wait_s) if standing else self._wait_s
+        # Who loads a page keeps the line from emptying, and is alone all the same.
+        alone = max(1, _OF_A_BROWSER - self._places)
+        least = alone if standing else _OF_A_BROWSER
+        most = _WAITING_EACH * self._places
+        if wait_s >= most * self._between_turns_s:
+            return most
+        return max(least, int(wait_s / self._between_turns_s))
+
+    def _count_turn(self) -> None:
+        now = time.monotonic()
+        if self._latest_turn is not None:
+            between_s = now - self._latest_turn
+            weight = _LATEST if self._between_turns_s else 1.0
+            self._between_turns_s += weight * (between_s - self._between_turns_s)
+        self._latest_turn = now
+
+    def _give_up(self, turn: asyncio.Future[bool]) -> None:
+        if not turn.done():
+            self._strike(turn)
+            turn.set_result(False)
+
+    def _strike(self, turn: "asyncio.Future[bool]") -> None:
+        """Off the list of those who wait, if it is on it."""
+        was_there = turn in self._waiting
+        self._waiting.pop(turn, None)
+        if was_there and not self._waiting:
+            self._left_empty = time.monotonic()
+
+    def _refused(self) -> OverloadedError:
+        detail = (
+            f"{self._places} requests are computed and {len(self._waiting)} wait; "
+            "try again in a moment"
+        )
+        return OverloadedError(
+            detail,
+            limit=self._places,
+            actual=self._taken + len(self._waiting),
+            retry_after_s=_RETRY_AFTER_S,
+        )
