@@ -8,7 +8,7 @@ its answer. `twinjet serve` uses this; for others it is
 
 import asyncio
 import math
-from typing import Any
+from typing import Any, NoReturn
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -17,21 +17,34 @@ PATIENCE = "connection_stall_s"
 
 _PATIENCE_S = 10.0
 
-# In which a connection without a request is given up when the server ends.
+# In which a connection is given up that has no request when the server ends, or whose
+# request was refused.
 _LAST_S = 0.5
 
 _LATE = (
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 )
-# Names and values of the headers of a request. Of its address httptools itself has this
-# limit.
-_HEAD_BYTES = 1 << 15
-_ADDRESS_BYTES = 1 << 16
-_TOLD = b"the headers of a request have %d bytes at most\n" % _HEAD_BYTES
-_LONG = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n"
-    b"content-type: text/plain; charset=utf-8\r\n"
-    b"content-length: %d\r\n\r\n%b" % (len(_TOLD), _TOLD)
+# Of a request: names and values of its headers, and its address, of which httptools
+# understands no more.
+_HEADERS_BYTES = 1 << 15
+_ADDRESS_BYTES = (1 << 16) - 1
+
+
+def _refusal(status: bytes, told: bytes) -> bytes:
+    return (
+        b"HTTP/1.1 %b\r\nconnection: close\r\n"
+        b"content-type: text/plain; charset=utf-8\r\n"
+        b"content-length: %d\r\n\r\n%b" % (status, len(told), told)
+    )
+
+
+_LONG_HEADERS = _refusal(
+    b"431 Request Header Fields Too Large",
+    b"the headers of a request have %d bytes at most\n" % _HEADERS_BYTES,
+)
+_LONG_ADDRESS = _refusal(
+    b"414 URI Too Long",
+    b"the address of a request has %d bytes at most\n" % _ADDRESS_BYTES,
 )
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n"
@@ -45,9 +58,10 @@ class PatientProtocol(HttpToolsProtocol):
     The headers of a request must have come so soon after the connection, or after
     their first byte; and of an answer that is not taken whole something must be taken
     each time. How soon is `PATIENCE` in the state of the lifespan. Headers of more than
-    32 KiB are refused (431) while they come. Bodies are timed by `BodyPace`, which can
-    answer. With ``limit_concurrency`` connections uvicorn refuses whatever they ask; so
-    one that would make up the number is closed, and the others go on.
+    32 KiB are refused (431) while they come, and longer addresses than 64 KiB (414).
+    Bodies are timed by `BodyPace`, which can answer. With ``limit_concurrency``
+    connections uvicorn refuses whatever they ask; so one that would make up the number
+    is closed, and the others go on.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -57,8 +71,10 @@ class PatientProtocol(HttpToolsProtocol):
         self._taking: asyncio.TimerHandle | None = None
         self._something_came = False
         self._unsent: float = 0
-        self._head_bytes = self._unended_bytes = 0
-        self._in_head = self._begun_now = False
+        self._address_bytes = self._headers_bytes = self._unended_bytes = 0
+        # Whether headers are coming, and whether this piece is of headers alone.
+        self._in_head = self._headers_alone = False
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Of asyncio."""
@@ -86,13 +102,16 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Of asyncio."""
-        self._begun_now = False
+        if self._refused:  # a client that is cut off reads no answer
+            return
+        self._headers_alone = True
         super().data_received(data)
-        # A line that does not end is seen by the parser alone, which keeps it.
-        if self._in_head and not self._begun_now:
+        # A line that does not end is seen by the parser alone, which keeps it; what is
+        # between names and values counts here, too.
+        if self._in_head and self._headers_alone and not self._refused:
             self._unended_bytes += len(data)
-            if self._unended_bytes > _HEAD_BYTES + _ADDRESS_BYTES:
-                self._refuse_head()
+            if self._unended_bytes > 2 * _HEADERS_BYTES:
+                self._refuse(_LONG_HEADERS)
         self._something_came = True
         # None before the first request, whatever uvicorn declares.
         if self.cycle and not self.cycle.response_complete:
@@ -103,12 +122,22 @@ class PatientProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Of httptools: a request begins."""
         super().on_message_begin()
-        self._in_head = self._begun_now = True
-        self._head_bytes = self._unended_bytes = 0
+        self._in_head, self._headers_alone = True, False
+        self._address_bytes = self._headers_bytes = self._unended_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        """Of httptools: some of its address."""
+        self._headers_alone = False
+        self._address_bytes += len(url)
+        if self._address_bytes > _ADDRESS_BYTES:
+            self._end_parsing(_LONG_ADDRESS)
+        super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Of httptools: one of its headers."""
-        self._count_head(len(name) + len(value))
+        self._headers_bytes += len(name) + len(value)
+        if self._headers_bytes > _HEADERS_BYTES:
+            self._end_parsing(_LONG_HEADERS)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -118,9 +147,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Of uvicorn, for whatever the parser does not go on with."""
-        if self._head_bytes > _HEAD_BYTES:
-            self._refuse_head()
-        else:
+        if not self._refused:
             super().send_400_response(msg)
 
     def pause_writing(self) -> None:
@@ -144,15 +171,16 @@ class PatientProtocol(HttpToolsProtocol):
         if self.cycle is None:
             self.transport.close()
 
-    def _count_head(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > _HEAD_BYTES:
-            msg = "the headers are too long"
-            raise ValueError(msg)  # which ends the parser's work
+    def _end_parsing(self, answer: bytes) -> NoReturn:
+        self._refuse(answer)
+        msg = "the request is refused"
+        raise ValueError(msg)  # which uvicorn takes for a request that is none
 
-    def _refuse_head(self) -> None:
-        self.transport.write(_LONG)
-        self.transport.close()
+    def _refuse(self, answer: bytes) -> None:
+        """Answer, and listen no more; who is still sending can read it."""
+        self._refused = True
+        self.transport.write(answer)
+        self.loop.call_later(_LAST_S, self.transport.close)
 
     def _time_headers(self) -> None:
         if self._headers_due is None and not self.transport.is_closing():

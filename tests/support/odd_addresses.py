@@ -97,7 +97,7 @@ PATHS: Rows = {
     "escapes of a terminal": (get("/similar/%1b%5b31m"), *_NOBODY),
     "a long ID": (get(f"/similar/{'a' * 8000}"), *_NOBODY),
     "an address of 60,000 characters": (get(f"/similar/{'a' * 60_000}"), *_NOBODY),
-    "an address of 1 MB": (get(f"/similar/{'a' * 10**6}"), 400, None),
+    "an address of 1 MB": (get(f"/similar/{'a' * 10**6}"), 414, None),
     "no ID": (get("/similar/"), *_NOBODY),
     "only slashes": (get("/similar///"), *_NOBODY),
     "no route": (get("/no/such/route"), 404, "not-found"),
