@@ -91,9 +91,9 @@ def _sample(vectors: Vectors, most: int) -> Vectors:
 
 
 def _probes(index: Any, lists: int, vectors: Vectors) -> int:
-    """The fewest lists, doubled again and again, that hold what is nearest."""
-    if lists == 1:
-        return 1
+    """The fewest lists that hold what is nearest."""
+    if lists <= _LEAST_PROBES:
+        return lists
     queries = _sample(vectors, _MEASURED)
     blocks = (np.ascontiguousarray(block) for _, block in blocks_of(vectors, None))
     # Which list each of the nearest is in: the one whose centre is the nearest to it.
@@ -103,14 +103,14 @@ def _probes(index: Any, lists: int, vectors: Vectors) -> int:
     homes = np.empty(nearest.shape, np.int64)
     for own, rows in zip(homes, nearest, strict=True):
         own[:] = index.quantizer.search(vectors[rows], 1)[1][:, 0]
-    probes = min(_LEAST_PROBES, lists)
-    while probes < lists:
-        _, probed = index.quantizer.search(queries, probes)
-        inside = np.array([np.isin(*pair) for pair in zip(homes, probed, strict=True)])
-        if all(inside[:, :k].mean() >= least for k, least in _RECALL.items()):
-            break
-        probes = min(2 * probes, lists)
-    return probes
+    # How many lists are looked into until that one is.
+    _, order = index.quantizer.search(queries, lists)
+    turns = np.take_along_axis(np.argsort(order, axis=1), homes, axis=1) + 1
+    fewest = [
+        np.quantile(turns[:, :k], least, method="inverted_cdf")
+        for k, least in _RECALL.items()
+    ]
+    return max(_LEAST_PROBES, int(max(fewest)))
 
 
 @contextmanager
