@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
 
 from twinjet.index.errors import FilterError, InvalidQueryError
 from twinjet.index.regions import Region
@@ -24,23 +23,23 @@ _DEFAULT_SORT = "source_id"
 
 
 def page_of(
-    session: Session,
-    query: sa.Select[SourceRow],
+    connection: sa.Connection,
+    query: sa.Select[Any],
     columns: Sequence[Column],
     *,
     region: Region | None = None,
     sort: str | None,
     after: str | None,
     limit: int,
-) -> tuple[list[SourceRow], str | None]:
+) -> tuple[list[sa.Row[Any]], str | None]:
     """Rows of one page and the token of the next, None at the end.
 
     Parameters
     ----------
-    session
+    connection
         To ask.
     query
-        Which sources.
+        Which sources, and columns of `SourceRow` with its row.
     columns
         Measured columns that the generation has.
     region
@@ -70,27 +69,28 @@ def page_of(
     if after is not None:
         query = query.where(_beyond(_decode(after, sort), value, missing, descending))
     order = value.desc() if descending else value.asc()
-    ordered = query.add_columns(value).order_by(missing, order, SourceRow.row)
+    places = (SourceRow.x, SourceRow.y, SourceRow.z)
+    # The value comes last, by which it is found: it may have a column's name.
+    ordered = query.add_columns(*places, value).order_by(missing, order, SourceRow.row)
     if region is not None:
         ordered = ordered.where(region.condition())
-    rows = _first(session, ordered, region, limit + 1)
+    rows = _first(connection, ordered, region, limit + 1)
     page = rows[:limit]
     token = None
     if len(rows) > limit:
-        last, last_value = page[-1]
-        token = _encode(sort, last_value, last.row)
-    return [row for row, _ in page], token
+        token = _encode(sort, page[-1][-1], page[-1].row)
+    return page, token
 
 
 def _first(
-    session: Session, query: sa.Select[Any], region: Region | None, wanted: int
+    connection: sa.Connection, query: sa.Select[Any], region: Region | None, wanted: int
 ) -> list[Any]:
     """The first rows that are in the region, of which the query finds a few more."""
     if region is None or region.exact_in_sql:
-        return list(session.execute(query.limit(wanted)).all())
+        return list(connection.execute(query.limit(wanted)).all())
     found: list[Any] = []
-    for rows in session.execute(query).yield_per(max(wanted, 100)).partitions():
-        places = np.array([(row.x, row.y, row.z) for row, _ in rows])
+    for rows in connection.execute(query).yield_per(max(wanted, 100)).partitions():
+        places = np.array([(row.x, row.y, row.z) for row in rows])
         found += [rows[n] for n in np.flatnonzero(region.contains(places)).tolist()]
         if len(found) >= wanted:
             break
