@@ -311,12 +311,16 @@ class SourceStore:
         UnknownSourceError
             There is none.
         """
-        exact = _sources(number).where(SourceRow.source_id == source_id)
-        alike = _sources(number).where(SourceRow.source_key == source_key(source_id))
+        spellings = (
+            (SourceRow.source_id, source_id),
+            (SourceRow.source_key, source_key(source_id)),
+        )
+        if "\0" in source_id:  # is no part of a name, and PostgreSQL refuses it
+            raise UnknownSourceError(source_id)
         with self._engine.connect() as connection:
-            for query in (exact, alike.order_by(SourceRow.row)):
-                # NUL is no part of a name, and PostgreSQL refuses it.
-                row = None if "\0" in source_id else connection.execute(query).first()
+            for column, name in spellings:
+                query = _sources(number).where(column == name).order_by(SourceRow.row)
+                row = connection.execute(query.limit(1)).first()
                 if row is not None:
                     return row.row, _source(row)
         raise UnknownSourceError(source_id)
