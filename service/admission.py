@@ -41,7 +41,9 @@ class Admission:
     From then on it costs little, and its client may read as slowly as it likes. A
     request with a body has none before that has come. Searches that change nothing and
     what is sent with a body, such as batches, stand in two lines, so that the long ones
-    leave room for the short. What embeds files has the line of `Inference`.
+    leave room for the short. What embeds files has the line of `Inference`, and of it
+    as many are let in as of the searches: else under load a few files would take the
+    processor from all of these.
 
     Parameters
     ----------
@@ -57,6 +59,7 @@ class Admission:
         self._app = app
         self.reads = Line(places, wait_s=wait_s)
         self.others = Line(places, wait_s=wait_s)
+        self._files = 1.0  # that may be let in yet
         self._refusals = 0
         self._reported = time.monotonic()
 
@@ -65,8 +68,15 @@ class Admission:
         headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
         if scope["type"] == "http":
             scope.setdefault("state", {})[_OTHERS] = self.others
-        if scope["type"] != "http" or _is_exempt(scope, headers):
+        if scope["type"] != "http" or _is_exempt(scope):
             await self._app(scope, receive, send)
+            return
+        if _has_files(scope, headers):
+            if self._lets_in_file():
+                await self._app(scope, receive, send)
+            else:
+                self._count_refusal(scope)
+                await self._refuse(self.reads.refusal(), scope, receive, send)
             return
         turn = _Turn(self.reads if scope["method"] in _READING else self.others)
 
@@ -87,8 +97,7 @@ class Admission:
             try:
                 await self._admit(turn, scope)
             except OverloadedError as exc:
-                answer = await refusal(Request(scope), exc)
-                await answer(scope, receive, send)
+                await self._refuse(exc, scope, receive, send)
                 return
             await self._app(scope, receive, begun)
         finally:
@@ -102,12 +111,25 @@ class Admission:
             if waited_ms > _NOTED_MS:
                 note(Request(scope), {"queue": waited_ms})
         except OverloadedError:
-            scope["state"]["refused"] = True
-            self._count_refusal()
+            self._count_refusal(scope)
             raise
 
-    def _count_refusal(self) -> None:
+    def _lets_in_file(self) -> bool:
+        """Whether this one is, of so many as searches are."""
+        self._files += self.reads.share
+        let_in = self._files >= 1
+        self._files -= let_in
+        return let_in
+
+    async def _refuse(
+        self, exc: OverloadedError, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        answer = await refusal(Request(scope), exc)
+        await answer(scope, receive, send)
+
+    def _count_refusal(self, scope: Scope) -> None:
         """One line in the log for many refusals."""
+        scope["state"]["refused"] = True
         self._refusals += 1
         now = time.monotonic()
         if self._refusals == 1 or now - self._reported > _REPORT_EACH_S:
@@ -155,10 +177,12 @@ class _Turn:
         self._over = True
 
 
-def _is_exempt(scope: Scope, headers: Headers) -> bool:
+def _is_exempt(scope: Scope) -> bool:
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-    if path.startswith(_EXEMPT):
-        return True
+    return path.startswith(_EXEMPT)
+
+
+def _has_files(scope: Scope, headers: Headers) -> bool:
     uploads = scope["method"] == "POST" and isinstance(scope.get("route"), UploadRoute)
     return uploads and media_type(headers) == FORM
 

@@ -28,6 +28,11 @@ _FORGOTTEN_S = 5.0
 # How much the latest turn counts in the mean time between two.
 _LATEST = 0.1
 
+# How much the latest who came counts in the share of those who were let in, and how
+# long that share stands for the next ones, from when somebody was refused.
+_LATEST_COMER = 0.02
+_SHARE_S = 1.0
+
 _RETRY_AFTER_S = 1.0
 
 
@@ -55,6 +60,15 @@ class Line:
         self._was_empty = self._left_empty = float("-inf")
         self._latest_turn: float | None = None
         self._between_turns_s = 0.0
+        self._share = 1.0
+        self._last_refusal = float("-inf")
+
+    @property
+    def share(self) -> float:
+        """Of those who came lately, the part that was let in: 0 to 1."""
+        if time.monotonic() - self._last_refusal > _SHARE_S:
+            return 1.0
+        return self._share
 
     @property
     def taken(self) -> int:
@@ -83,9 +97,11 @@ class Line:
                 self._between_turns_s = 0.0
             if self._taken < self._places:
                 self._taken += 1
+                self._count_comer(let_in=True)
                 return
         if len(self._waiting) >= self._room():
-            raise self._refused()
+            self._count_comer(let_in=False)
+            raise self.refusal()
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[bool] = loop.create_future()
         self._waiting[turn] = None
@@ -99,8 +115,9 @@ class Line:
             raise
         finally:
             late.cancel()
+        self._count_comer(let_in=given)
         if not given:
-            raise self._refused()
+            raise self.refusal()
 
     def leave(self) -> None:
         """Give a place back, to whom it is the turn of."""
@@ -126,6 +143,11 @@ class Line:
             return most
         return max(least, int(wait_s / self._between_turns_s))
 
+    def _count_comer(self, *, let_in: bool) -> None:
+        self._share = self.share + _LATEST_COMER * (let_in - self.share)
+        if not let_in:
+            self._last_refusal = time.monotonic()
+
     def _count_turn(self) -> None:
         now = time.monotonic()
         if self._latest_turn is not None:
@@ -146,7 +168,8 @@ class Line:
         if was_there and not self._waiting:
             self._left_empty = time.monotonic()
 
-    def _refused(self) -> OverloadedError:
+    def refusal(self) -> OverloadedError:
+        """What who is not let in is told."""
         detail = (
             f"{self._places} requests are computed and {len(self._waiting)} wait; "
             "try again in a moment"

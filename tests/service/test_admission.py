@@ -113,6 +113,34 @@ def test_bodies_have_a_line_of_their_own_and_uploads_a_third_one(
         assert batch(served).status_code == 200
 
 
+def test_of_files_as_many_are_let_in_as_of_searches(config: Config, sky: Path) -> None:
+    cutout = {"file": (sky / "T003.fits").read_bytes()}
+    with service(config) as (served, held), ThreadPoolExecutor(1) as clients:
+
+        def upload() -> httpx.Response:
+            return httpx.post(f"{served.url}/similar", files=cutout, timeout=_LONG_S)
+
+        clients.submit(get, served, "/held")
+        wait_until(lambda: held.begun == 1)
+        for _ in range(150):
+            if get(served).status_code == 503 and upload().status_code == 503:
+                break
+        else:
+            pytest.fail("every file was let in, and no search")
+        refused = upload()
+        while refused.status_code == 200:
+            get(served)
+            refused = upload()
+        assert_problem(refused, 503, "overloaded")
+        assert int(refused.headers["retry-after"]) >= 1
+        held.go_on.set()
+        wait_until(lambda: get(served).status_code == 200)
+        wait_until(lambda: upload().status_code == 200)
+        # Nobody is refused any more: no file is, either.
+        time.sleep(1.1)
+        assert {upload().status_code for _ in range(5)} == {200}
+
+
 def test_a_table_that_is_sent_has_a_place_too(config: Config) -> None:
     table = {"file": ("t.csv", "source_id\nT100+003\n")}
     with service(config) as (served, held), ThreadPoolExecutor(1) as clients:

@@ -239,3 +239,53 @@ def test_a_place_given_to_one_who_is_cancelled_goes_to_the_next() -> None:
         assert (line.taken, line.waiting) == (0, 0)
 
     asyncio.run(main())
+
+
+def test_the_share_of_those_let_in_is_that_of_late(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    monkeypatch.setattr(lines, "time", clock)
+
+    async def come(line: Line, *, let_in: bool) -> None:
+        if let_in:
+            await line.take()
+            line.leave()
+        else:
+            with pytest.raises(OverloadedError):
+                await line.take()
+
+    async def main() -> None:
+        open_, full = Line(1, wait_s=0.1), Line(1, wait_s=0.1)
+        for _ in range(500):
+            await come(open_, let_in=True)
+        assert open_.share == 1
+        await full.take()
+        room = [asyncio.create_task(full.take()) for _ in range(16)]
+        await asyncio.sleep(0)
+        before = full.share
+        for _ in range(50):
+            await come(full, let_in=False)
+        assert full.share < before / 2
+        for _ in range(450):
+            await come(full, let_in=False)
+        assert 0 <= full.share < 0.01
+        clock.now += 1.1  # nobody has been refused since
+        assert full.share == 1
+        for _ in room:
+            full.leave()
+        await asyncio.gather(*room)
+        full.leave()
+        for _ in range(100):
+            await full.take()
+            others = [asyncio.create_task(full.take()) for _ in range(16)]
+            await asyncio.sleep(0)
+            await come(full, let_in=False)
+            for _ in others:
+                full.leave()
+            await asyncio.gather(*others)
+            full.leave()
+        # Of each 18 who came 17 were let in.
+        assert full.share == pytest.approx(17 / 18, abs=0.03)
+
+    asyncio.run(main())
