@@ -37,12 +37,19 @@ def create_engine(url: str) -> sa.Engine:
     Raises
     ------
     StoreError
-        The URL cannot be understood, or its driver is not installed.
+        The URL cannot be understood, its driver is not installed, or it is a database
+        in memory, of which each connection would have its own.
     """
     try:
+        if url.startswith("sqlite") and file_of(url) is None:
+            msg = "the database URL cannot be used: it names no file"
+            raise StoreError(msg)
         engine = sa.create_engine(
             url,
             pool_pre_ping=not url.startswith("sqlite"),
+            # Who asks at the same time is bounded by who has a place, on a machine of
+            # many cores by more than a pool has room for by default.
+            max_overflow=-1,
             # Of people's files and questions, which errors would carry into logs.
             hide_parameters=True,
         )
@@ -79,6 +86,17 @@ def refuse_damaged(engine: sa.Engine) -> None:
             found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar()
         if found != "ok":
             raise DatabaseDamagedError(str(engine.url.database), str(found))
+
+
+def has_page_checksums(engine: sa.Engine) -> bool:
+    """Whether the database notices by itself that a page of it was damaged.
+
+    SQLite has none, and is looked at as a whole by `refuse_damaged`.
+    """
+    if engine.dialect.name != "postgresql":
+        return False
+    with engine.connect() as connection:
+        return bool(connection.exec_driver_sql("SHOW data_checksums").scalar() == "on")
 
 
 def refuse_damaged_file(path: Path) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from twinjet.index.database import (
     create_engine,
     file_of,
+    has_page_checksums,
     known_revisions,
     newest_revision,
     refuse_damaged,
@@ -80,6 +81,7 @@ def inspect(home: Home, url: str, jobs_url: str) -> Iterator[Finding]:
         found = _database(database)
         yield found
         if found.state == "ok":
+            yield from _pages(database)
             store = SourceStore(database)
             yield from _generations(home, store)
             yield from _shards(home, database)
@@ -112,6 +114,12 @@ def _database(database: sa.Engine) -> Finding:
     else:
         detail = f"{place} is of a later version of Twinjet ({revision})"
     return Finding("database", "note", detail)
+
+
+def _pages(database: sa.Engine) -> Iterator[Finding]:
+    if database.dialect.name == "postgresql" and not has_page_checksums(database):
+        detail = "the server keeps no checksums of its pages (data_checksums is off)"
+        yield Finding("database", "note", f"{detail}: it may not notice damage")
 
 
 def _generations(home: Home, store: SourceStore) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from databases import empty_database
 from homes import add_generation, faults_of, make_home, truth
 from requirements import require
-from servers import Postgres
+from servers import Postgres, running_postgres
 
 from twinjet.index.database import create_engine
 from twinjet.index.discovery.session import Change
@@ -390,6 +390,24 @@ def test_a_check_calls_nothing_stray_that_is_of_use(
         assert (home.path / "rates.sqlite-wal").exists()
         found = list(inspect(home, home.database_url, jobs_url(home)))
     assert [finding for finding in found if finding.part == "stray"] == []
+
+
+def test_a_check_says_whether_postgresql_would_notice_a_damaged_page(
+    postgres: Postgres, postgres_url: str, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home")
+
+    def noted(url: str) -> bool:
+        open_store(home, url).close()
+        found = list(inspect(home, url, system_url(url, home.path)))
+        assert {finding.state for finding in found} <= {"ok", "note"}
+        return any("data_checksums is off" in finding.detail for finding in found)
+
+    with running_postgres(postgres.initdb, "--data-checksums") as server:
+        assert not noted(server.url)
+    with sa.create_engine(postgres_url).connect() as connection:
+        kept = connection.exec_driver_sql("SHOW data_checksums").scalar() == "on"
+    assert noted(postgres_url) is not kept
 
 
 def test_postgresql_is_backed_up_and_restored_into_an_empty_one(

@@ -2,10 +2,13 @@
 
 import sqlite3
 import threading
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
+import pytest
+
 from twinjet.index.database import create_engine, upgrade
+from twinjet.index.errors import StoreError
 
 
 def test_a_new_database_is_opened_while_another_process_begins_it(
@@ -25,3 +28,18 @@ def test_a_new_database_is_opened_while_another_process_begins_it(
             mode = connection.exec_driver_sql("PRAGMA journal_mode").scalar()
         engine.dispose()
     assert mode == "wal"
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_database_in_memory_is_refused(url: str) -> None:
+    with pytest.raises(StoreError, match="names no file"):
+        create_engine(url)
+
+
+def test_as_many_read_at_once_as_want(tmp_path: Path) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path / 'some.sqlite'}")
+    with ExitStack() as held:
+        for _ in range(40):
+            connection = held.enter_context(engine.connect())
+            assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+    engine.dispose()

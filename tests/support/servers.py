@@ -23,6 +23,8 @@ class Postgres:
     """A PostgreSQL of its own on a free port of this machine."""
 
     url: str
+    initdb: Path
+    """What makes others like it."""
     start: Callable[[], None]
     stop: Callable[[], None]
     """At once, as if the power went."""
@@ -40,8 +42,11 @@ def pgvector_initdb() -> Path | None:
 
 
 @contextmanager
-def running_postgres(initdb: Path) -> Iterator[Postgres]:
-    """The PostgreSQL beside this program, empty, for as long as this is open."""
+def running_postgres(initdb: Path, *options: str) -> Iterator[Postgres]:
+    """The PostgreSQL beside this program, empty, for as long as this is open.
+
+    The options are those of ``initdb``.
+    """
     # The server refuses to run as root.
     as_user = ["runuser", "-u", "nobody", "--"] if os.geteuid() == 0 else []
     # Not below pytest's folder, which another user cannot enter.
@@ -66,16 +71,17 @@ def running_postgres(initdb: Path) -> Iterator[Postgres]:
         ]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
 
-    run("initdb", "-U", "twinjet", "--auth=trust", "-E", "UTF8", "--no-sync")
-    options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
+    run("initdb", "-U", "twinjet", "--auth=trust", "-E", "UTF8", "--no-sync", *options)
+    settings = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off -k {folder}"
     start = partial(
-        run, "pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start"
+        run, "pg_ctl", "-w", "-l", str(folder / "log"), "-o", settings, "start"
     )
     stop = partial(run, "pg_ctl", "-w", "-m", "immediate", "stop")
     start()
     try:
         yield Postgres(
             f"postgresql+psycopg://twinjet@127.0.0.1:{port}/postgres",
+            initdb,
             start,
             stop,
             freeze=partial(_signal, folder / "data", signal.SIGSTOP),
