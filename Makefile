@@ -46,7 +46,7 @@ types: $(VENV)/.developed ## mypy, strict
 
 bench: $(VENV)/.developed ## how long answers take; DATA=folder for real galaxies
 	$(BIN)/python benchmarks/latency.py $(if $(DATA),"$(DATA)")
-	$(BIN)/python benchmarks/by_id.py
+	$(BIN)/python benchmarks/search/by_id.py $(if $(DATA),"$(DATA)")
 
 bench-encode: $(VENV)/.developed ## how fast the encoder is on torch and on OpenVINO, and how alike
 	$(BIN)/python benchmarks/encode.py "$(or $(DATA),../shared/data)" $(if $(WRITE),--write)

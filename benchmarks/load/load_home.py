@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 TWINJET = str(Path(sys.executable).with_name("twinjet"))
-_BY_ID = Path(__file__).parent.parent / "by_id.py"
+_BY_ID = Path(__file__).parents[1] / "search" / "by_id.py"
 
 # Different cutouts that are uploaded, as `twinjet simulate` makes them.
 _CUTOUTS = 40

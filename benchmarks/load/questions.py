@@ -47,7 +47,7 @@ def questions(
 
 
 def by_id(row: int, *, exact: bool = False) -> bytes:
-    """Neighbours of a source, named as benchmarks/by_id.py does."""
+    """Neighbours of a source, named as benchmarks/search/by_id.py does."""
     name = quote(f"S{row:07d}+00", safe="")
     return get(f"/similar/{name}?k=10{'&exact=true' if exact else ''}")
 

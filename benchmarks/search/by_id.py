@@ -1,12 +1,15 @@
 """How long a search by ID takes, end to end, over a large index.
 
-    python benchmarks/by_id.py [--sources 100000] [--requests 2000] [--write]
+    python benchmarks/search/by_id.py [../shared/data] [--sources 100000] [--write]
 
-Makes a generation of synthetic embeddings of the shipped dimension, each twentieth
-source catalogued twice, some arcsec apart, serves it by ``twinjet serve`` and asks over
-loopback, one client, one question after the other, each for another source. Printed are
-the median and the 99th percentile of what the client sees, the medians of the parts in
-``Server-Timing``, and whether they add up; and whether any answer had an object twice.
+Makes a generation of the synthetic embeddings of `compare.py`, each twentieth source
+catalogued twice, some arcsec apart, serves it by ``twinjet serve`` and asks over
+loopback, one client, one question after the other, each for another source. With a
+folder of the catalogues it does the same with the real ones of `compare.py`. Printed
+are the median and the 99th percentile of what the client sees, the medians of the parts
+in ``Server-Timing``, and whether they add up; and whether any answer had an object
+twice.
+
 With --write the table is benchmarks/results/by-id.md.
 """
 
@@ -31,6 +34,7 @@ from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
+from workload import embeddings, mixtures, synthetic
 
 from twinjet.index.database import create_engine, upgrade
 from twinjet.index.durable import file_digest
@@ -41,7 +45,7 @@ from twinjet.index.source import Column, Source
 from twinjet.index.store import SourceStore
 from twinjet.model.encoder import default_encoder
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 TWINJET = str(Path(sys.executable).with_name("twinjet"))
 
 COLUMNS = (
@@ -51,14 +55,10 @@ COLUMNS = (
     Column("fr_class", kind="text"),
 )
 
-# Kinds of sources, about which embeddings scatter, and directions that matter; those of
-# the synthetic vectors of `benchmarks/search`.
-_KINDS = 2000
-_DIRECTIONS = 100
-
 # Every so many-th source has a duplicate, this far away.
 _TWIN_EACH = 20
 _TWIN_ARCSEC = 4.0
+_TWIN_NOISE = 0.002  # in every direction
 
 _WARM_UP = 50
 _BLOCK = 10_000
@@ -79,29 +79,29 @@ class Times:
 def main() -> None:
     """Make, serve, ask, print."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", nargs="?", type=Path, help="folder of the catalogues")
     parser.add_argument("--sources", type=int, default=100_000)
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--home", type=Path, help="made here, or used if it is there")
     parser.add_argument("--make", action="store_true", help="make the home, no more")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
+    dimension = default_encoder().card.dimension
     if args.make:
-        make(args.home, args.sources)
+        make(args.home, synthetic(args.sources, dimension))
         return
+    tables = []
     with tempfile.TemporaryDirectory() as scratch:
-        home = args.home or Path(scratch)
-        started = time.perf_counter()
+        home = args.home or Path(scratch) / "synthetic"
         if not (home / "generations").is_dir():
-            make(home, args.sources)
-        made_s = time.perf_counter() - started
-        ra, dec = positions(args.sources)
-        load = os.getloadavg()[0]
-        with serving(home) as (port, server):
-            rows = [
-                measure(port, server, question, args, unit_vectors(ra, dec))
-                for question in ("k=10", "k=100", "k=10&exact=true", "k=10&format=csv")
-            ]
-    text = report(args, rows, made_s, load)
+            make(home, synthetic(args.sources, dimension))
+        tables.append(table(home, "synthetic", args))
+        if args.data is not None:
+            home = Path(scratch) / "real"
+            real = embeddings(args.data / "mirabest" / "fits")
+            make(home, mixtures(real, args.sources))
+            tables.append(table(home, "real, mixed and jittered", args))
+    text = report(args, tables)
     print(text)
     if args.write:
         (RESULTS / "by-id.md").write_text(text + "\n", encoding="utf-8")
@@ -118,8 +118,9 @@ def positions(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return ra, dec
 
 
-def make(home: Path, count: int) -> None:
-    """A published generation of synthetic embeddings."""
+def make(home: Path, vectors: NDArray[np.float32]) -> None:
+    """A published generation of embeddings (N, D), some of them replaced by twins."""
+    count = len(vectors)
     home.mkdir(parents=True, exist_ok=True)
     files = Home(home)
     engine = create_engine(files.database_url)
@@ -162,11 +163,11 @@ def make(home: Path, count: int) -> None:
         catalogue_digest="0" * 64,
         cutouts=str(home),
         count=count,
-        dimension=card.dimension,
+        dimension=vectors.shape[1],
         recall_at_10=0.0,
         failed=0,
     )
-    blocks = embeddings(count, card.dimension, unit_vectors(ra, dec))
+    blocks = blocks_of(vectors, unit_vectors(ra, dec))
     folder = "g000001"
     write_generation(files.generations / folder, manifest, blocks)
     store.seal(number, file_digest(files.generations / folder / "manifest.json"))
@@ -174,26 +175,18 @@ def make(home: Path, count: int) -> None:
     store.close()
 
 
-def embeddings(
-    count: int, dimension: int, places: NDArray[np.float64]
+def blocks_of(
+    made: NDArray[np.float32], places: NDArray[np.float64]
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
-    """Blocks of unit vectors about some kinds, and positions; twins are alike.
-
-    Most of what they differ by is in some directions, as of real embeddings: noise that
-    is the same in all of them has no near neighbours, and no index would help.
-    """
+    """Blocks of unit vectors, among them twins that are alike, and of positions."""
     rng = np.random.default_rng(9)
-    spread = np.exp(-np.arange(dimension) / _DIRECTIONS).astype(np.float32)
-    kinds = rng.normal(size=(_KINDS, dimension)).astype(np.float32) * spread
-    for start in range(0, count, _BLOCK):
-        stop = min(start + _BLOCK, count)
-        noise = rng.normal(size=(stop - start, dimension)).astype(np.float32)
-        noise *= 0.7 * spread
-        vectors = kinds[rng.integers(_KINDS, size=stop - start)] + noise
-        twins = np.arange(_TWIN_EACH - 1, stop - start, _TWIN_EACH)
-        vectors[twins] = vectors[twins - 1] + 0.05 * noise[twins]
+    for start in range(0, len(made), _BLOCK):
+        vectors = np.array(made[start : start + _BLOCK])
+        twins = np.arange(_TWIN_EACH - 1, len(vectors), _TWIN_EACH)
+        noise = rng.normal(size=(len(twins), made.shape[1])).astype(np.float32)
+        vectors[twins] = vectors[twins - 1] + _TWIN_NOISE * noise
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        yield vectors, places[start:stop]
+        yield vectors, places[start : start + _BLOCK]
 
 
 def name(row: int) -> str:
@@ -299,25 +292,20 @@ def same_object(body: bytes, places: NDArray[np.float64]) -> int:
     return int((near.sum() - len(found)) // 2)
 
 
-def report(
-    args: argparse.Namespace,
-    rows: list[tuple[str, Times, int]],
-    made_s: float,
-    load: float,
-) -> str:
-    """The table."""
-    machine = platform.processor() or platform.machine()
-    head = (
-        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {machine}, load "
-        f"{load:.1f} before; {args.sources:,} synthetic sources, one of "
-        f"{_TWIN_EACH} catalogued twice, made in {made_s:.0f} s; one client over "
-        f"loopback, {args.requests:,} requests each. "
-        f"`python benchmarks/by_id.py {' '.join(sys.argv[1:])}`"
-    )
+def table(home: Path, kind: str, args: argparse.Namespace) -> str:
+    """Serve the home, ask, and say what was measured."""
+    places = unit_vectors(*positions(args.sources))
+    load = os.getloadavg()[0]
+    with serving(home) as (port, server):
+        rows = [
+            measure(port, server, question, args, places)
+            for question in ("k=10", "k=100", "k=10&exact=true", "k=10&format=csv")
+        ]
     titles = (
         *("question", "median ms", "p99 ms", "CPU ms", "its parts, medians in ms"),
         *("parts and total differ by, ms", "objects twice"),
     )
+    head = f"**Embeddings that are {kind}**; load {load:.1f} before."
     lines = [head, "", f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
     for question, times, twice in rows:
         parts = ", ".join(
@@ -331,6 +319,18 @@ def report(
             f"| {times.cpu_ms:.2f} | {parts} | {times.worst_sum:.3f} | {checked} |"
         )
     return "\n".join(lines)
+
+
+def report(args: argparse.Namespace, tables: list[str]) -> str:
+    """What was measured where, and the tables."""
+    machine = platform.processor() or platform.machine()
+    head = (
+        f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {machine}; "
+        f"{args.sources:,} sources, one of {_TWIN_EACH} catalogued twice; one client "
+        f"over loopback, {args.requests:,} requests each. "
+        f"`python benchmarks/search/by_id.py {' '.join(sys.argv[1:])}`"
+    )
+    return "\n\n".join([head, *tables])
 
 
 if __name__ == "__main__":
