@@ -66,9 +66,11 @@ def create_engine(url: str) -> sa.Engine:
 def file_of(url: str) -> Path | None:
     """The file of a SQLite database; None of another, or of one in memory."""
     parsed = sa.make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+    name = parsed.database or ""
+    if parsed.get_backend_name() != "sqlite" or not name:
         return None
-    return None if parsed.database == ":memory:" else Path(parsed.database)
+    in_memory = ":memory:" in name or parsed.query.get("mode") == "memory"
+    return None if in_memory else Path(name)
 
 
 def refuse_damaged(engine: sa.Engine) -> None:

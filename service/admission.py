@@ -31,6 +31,9 @@ _NOTED_MS = 0.1
 # Under which a request has the line of those with a body.
 _OTHERS = "others"
 
+# Whatever becomes of the searches, one file is let in after so long.
+_FILE_EACH_S = 1.0
+
 _READING = ("GET", "HEAD")
 _REPORT_EACH_S = 10.0
 
@@ -42,8 +45,9 @@ class Admission:
     request with a body has none before that has come. Searches that change nothing and
     what is sent with a body, such as batches, stand in two lines, so that the long ones
     leave room for the short. What embeds files has the line of `Inference`, and of it
-    as many are let in as of the searches: else under load a few files would take the
-    processor from all of these.
+    as many are let in as of the searches, and one in a second at least: else under load
+    a few files would take the processor from all of these. A form counts as a file,
+    whatever is in it.
 
     Parameters
     ----------
@@ -60,6 +64,7 @@ class Admission:
         self.reads = Line(places, wait_s=wait_s)
         self.others = Line(places, wait_s=wait_s)
         self._files = 1.0  # that may be let in yet
+        self._latest_file = float("-inf")
         self._refusals = 0
         self._reported = time.monotonic()
 
@@ -76,7 +81,7 @@ class Admission:
                 await self._app(scope, receive, send)
             else:
                 self._count_refusal(scope)
-                await self._refuse(self.reads.refusal(), scope, receive, send)
+                await self._refuse(self._file_refused(), scope, receive, send)
             return
         turn = _Turn(self.reads if scope["method"] in _READING else self.others)
 
@@ -116,10 +121,24 @@ class Admission:
 
     def _lets_in_file(self) -> bool:
         """Whether this one is, of so many as searches are."""
+        now = time.monotonic()
         self._files += self.reads.share
-        let_in = self._files >= 1
-        self._files -= let_in
-        return let_in
+        if self._files >= 1:
+            self._files -= 1
+        elif now - self._latest_file < _FILE_EACH_S:
+            return False
+        self._latest_file = now
+        return True
+
+    def _file_refused(self) -> OverloadedError:
+        share = round(self.reads.share, 3)
+        detail = (
+            f"of late the part {share} of the searches was answered, and of files no "
+            "more are taken; try again in a moment"
+        )
+        return OverloadedError(
+            detail, limit=share, actual=1, retry_after_s=_FILE_EACH_S
+        )
 
     async def _refuse(
         self, exc: OverloadedError, scope: Scope, receive: Receive, send: Send

@@ -101,7 +101,7 @@ class Line:
                 return
         if len(self._waiting) >= self._room():
             self._count_comer(let_in=False)
-            raise self.refusal()
+            raise self._refused()
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[bool] = loop.create_future()
         self._waiting[turn] = None
@@ -117,7 +117,7 @@ class Line:
             late.cancel()
         self._count_comer(let_in=given)
         if not given:
-            raise self.refusal()
+            raise self._refused()
 
     def leave(self) -> None:
         """Give a place back, to whom it is the turn of."""
@@ -168,8 +168,7 @@ class Line:
         if was_there and not self._waiting:
             self._left_empty = time.monotonic()
 
-    def refusal(self) -> OverloadedError:
-        """What who is not let in is told."""
+    def _refused(self) -> OverloadedError:
         detail = (
             f"{self._places} requests are computed and {len(self._waiting)} wait; "
             "try again in a moment"

@@ -1,14 +1,14 @@
 """How long a search by ID takes, end to end, over a large index.
 
-    python benchmarks/search/by_id.py [../shared/data] [--sources 100000] [--write]
+    python benchmarks/search/by_id.py [FOLDER OF CUTOUTS] [--sources N] [--write]
 
 Makes a generation of the synthetic embeddings of `compare.py`, each twentieth source
 catalogued twice, some arcsec apart, serves it by ``twinjet serve`` and asks over
 loopback, one client, one question after the other, each for another source. With a
-folder of the catalogues it does the same with the real ones of `compare.py`. Printed
-are the median and the 99th percentile of what the client sees, the medians of the parts
-in ``Server-Timing``, and whether they add up; and whether any answer had an object
-twice.
+folder of cutouts it does the same with their embeddings, mixed and jittered as there.
+Printed are the median and the 99th percentile of what the client sees, the medians of
+the parts in ``Server-Timing``, and whether they add up; and whether any answer had an
+object twice.
 
 With --write the table is benchmarks/results/by-id.md.
 """
@@ -79,7 +79,7 @@ class Times:
 def main() -> None:
     """Make, serve, ask, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", nargs="?", type=Path, help="folder of the catalogues")
+    parser.add_argument("data", nargs="?", type=Path, help="folder of FITS cutouts")
     parser.add_argument("--sources", type=int, default=100_000)
     parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--home", type=Path, help="made here, or used if it is there")
@@ -98,7 +98,7 @@ def main() -> None:
         tables.append(table(home, "synthetic", args))
         if args.data is not None:
             home = Path(scratch) / "real"
-            real = embeddings(args.data / "mirabest" / "fits")
+            real = embeddings(args.data)
             make(home, mixtures(real, args.sources))
             tables.append(table(home, "real, mixed and jittered", args))
     text = report(args, tables)

@@ -405,8 +405,10 @@ def test_a_check_says_whether_postgresql_would_notice_a_damaged_page(
 
     with running_postgres(postgres.initdb, "--data-checksums") as server:
         assert not noted(server.url)
-    with sa.create_engine(postgres_url).connect() as connection:
+    engine = create_engine(postgres_url)
+    with engine.connect() as connection:
         kept = connection.exec_driver_sql("SHOW data_checksums").scalar() == "on"
+    engine.dispose()
     assert noted(postgres_url) is not kept
 
 

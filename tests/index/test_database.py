@@ -30,7 +30,15 @@ def test_a_new_database_is_opened_while_another_process_begins_it(
     assert mode == "wal"
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:///file::memory:?uri=true",
+        "sqlite:///file:some?mode=memory&cache=shared&uri=true",
+    ],
+)
 def test_a_database_in_memory_is_refused(url: str) -> None:
     with pytest.raises(StoreError, match="names no file"):
         create_engine(url)

@@ -49,7 +49,8 @@ def test_where_nothing_is_near_more_lists_are_looked_into(tmp_path: Path) -> Non
     ):
         build_index(vectors, tmp_path / name, lists=64)
     assert probes_of(tmp_path / "near") == 16
-    assert probes_of(tmp_path / "far") > 32
+    # No more than are needed: 64 would be all.
+    assert 32 < probes_of(tmp_path / "far") < 64
 
 
 def test_the_file_does_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
