@@ -5,7 +5,6 @@ import dataclasses
 import os
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import psutil
@@ -178,5 +177,4 @@ def _told(
         "slope_mb_per_hour": [grows, give],
         "own_slope_mb_per_hour": [own_grows, own_give],
         "niceness": os.nice(0),
-        "log": str(Path(args.work)),
     }
