@@ -90,15 +90,13 @@ def refuse_damaged(engine: sa.Engine) -> None:
             raise DatabaseDamagedError(str(engine.url.database), str(found))
 
 
-def has_page_checksums(engine: sa.Engine) -> bool:
-    """Whether the database notices by itself that a page of it was damaged.
-
-    SQLite has none, and is looked at as a whole by `refuse_damaged`.
-    """
+def lacks_page_checksums(engine: sa.Engine) -> bool:
+    """Whether it is a PostgreSQL that may not notice damage of its pages."""
     if engine.dialect.name != "postgresql":
         return False
     with engine.connect() as connection:
-        return bool(connection.exec_driver_sql("SHOW data_checksums").scalar() == "on")
+        kept = connection.exec_driver_sql("SHOW data_checksums").scalar()
+    return kept == "off"
 
 
 def refuse_damaged_file(path: Path) -> None:

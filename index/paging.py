@@ -70,7 +70,7 @@ def page_of(
         query = query.where(_beyond(_decode(after, sort), value, missing, descending))
     order = value.desc() if descending else value.asc()
     places = (SourceRow.x, SourceRow.y, SourceRow.z)
-    # The value comes last, by which it is found: it may have a column's name.
+    # The value is found by its place, the last: it may be one of the columns again.
     ordered = query.add_columns(*places, value).order_by(missing, order, SourceRow.row)
     if region is not None:
         ordered = ordered.where(region.condition())

@@ -13,8 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from twinjet.index.database import (
     create_engine,
     file_of,
-    has_page_checksums,
     known_revisions,
+    lacks_page_checksums,
     newest_revision,
     refuse_damaged,
     refuse_damaged_file,
@@ -117,7 +117,7 @@ def _database(database: sa.Engine) -> Finding:
 
 
 def _pages(database: sa.Engine) -> Iterator[Finding]:
-    if database.dialect.name == "postgresql" and not has_page_checksums(database):
+    if lacks_page_checksums(database):
         detail = "the server keeps no checksums of its pages (data_checksums is off)"
         yield Finding("database", "note", f"{detail}: it may not notice damage")
 

@@ -11,12 +11,15 @@ from pathlib import Path
 
 import httpx2 as httpx
 import pytest
+from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 from problems import assert_problem
 from serving import Running, read_answer, running, wait_until
 
+from twinjet.service.admission import Admission
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
+from twinjet.service.line import Line
 from twinjet.service.scopes import READ
 
 _LONG_S = 60.0
@@ -113,7 +116,23 @@ def test_bodies_have_a_line_of_their_own_and_uploads_a_third_one(
         assert batch(served).status_code == 200
 
 
-def test_of_files_as_many_are_let_in_as_of_searches(config: Config, sky: Path) -> None:
+@pytest.mark.parametrize(("share", "let_in"), [(1.0, 100), (0.25, 26), (0.0, 2)])
+def test_of_files_the_same_part_is_let_in_as_of_searches(
+    monkeypatch: pytest.MonkeyPatch, share: float, let_in: int
+) -> None:
+    admission = Admission(FastAPI(), places=1, wait_s=1.0)
+    monkeypatch.setattr(Line, "share", property(lambda _: share))
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    # One more at the begin; where none is let in, one after a second.
+    first = sum(admission._lets_in_file() for _ in range(99))
+    now += 1.1
+    assert first + admission._lets_in_file() == let_in
+
+
+def test_files_are_refused_while_searches_are_and_no_longer(
+    config: Config, sky: Path
+) -> None:
     cutout = {"file": (sky / "T003.fits").read_bytes()}
     with service(config) as (served, held), ThreadPoolExecutor(1) as clients:
 
