@@ -44,10 +44,10 @@ class Admission:
     From then on it costs little, and its client may read as slowly as it likes. A
     request with a body has none before that has come. Searches that change nothing and
     what is sent with a body, such as batches, stand in two lines, so that the long ones
-    leave room for the short. What embeds files has the line of `Inference`; of it
-    the same part is let in as of the searches, and one in a second at least: else under load
-    a few files would take the processor from all of these. A form counts as a file,
-    whatever is in it.
+    leave room for the short. What embeds files has the line of `Inference`; of it the
+    same part is let in as of the searches, and one in a second at least: else under
+    load a few files would take the processor from all of these. A form counts as a
+    file, whatever is in it.
 
     Parameters
     ----------
