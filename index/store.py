@@ -10,7 +10,7 @@ import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy import event
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from twinjet.index.errors import (
     DatabaseDamagedError,
@@ -311,16 +311,13 @@ class SourceStore:
         UnknownSourceError
             There is none.
         """
-        spellings = (
-            (SourceRow.source_id, source_id),
-            (SourceRow.source_key, source_key(source_id)),
-        )
+        spellings = ((_NAMED, source_id), (_KEYED, source_key(source_id)))
         if "\0" in source_id:  # is no part of a name, and PostgreSQL refuses it
             raise UnknownSourceError(source_id)
         with self._engine.connect() as connection:
-            for column, name in spellings:
-                query = _sources(number).where(column == name).order_by(SourceRow.row)
-                row = connection.execute(query.limit(1)).first()
+            for query, name in spellings:
+                asked = {"number": number, "name": name}
+                row = connection.execute(query, asked).first()
                 if row is not None:
                     return row.row, _source(row)
         raise UnknownSourceError(source_id)
@@ -370,9 +367,11 @@ class SourceStore:
         found: dict[int, Source] = {}
         with self._engine.connect() as connection:
             for start in range(0, len(rows), _BLOCK):
-                some = SourceRow.row.in_(rows[start : start + _BLOCK])
-                query = _sources(number).where(some)
-                found |= {row.row: _source(row) for row in connection.execute(query)}
+                asked = {"number": number, "rows": rows[start : start + _BLOCK]}
+                found |= {
+                    row.row: _source(row)
+                    for row in connection.execute(_OF_ROWS, asked)
+                }
         return [found[row] for row in rows]
 
     def cutout_digests(self, number: int, rows: Sequence[int]) -> list[str]:
@@ -568,7 +567,7 @@ def _count(number: int) -> sa.Select[int]:
     return query.where(SourceRow.generation == number)
 
 
-def _sources(number: int) -> sa.Select[Any]:
+def _sources(number: int | sa.BindParameter[int]) -> sa.Select[Any]:
     """What `_source` needs; objects of all columns took twice as long."""
     return sa.select(
         SourceRow.row,
@@ -579,6 +578,19 @@ def _sources(number: int) -> sa.Select[Any]:
         SourceRow.cutout,
         SourceRow.columns,
     ).where(SourceRow.generation == number)
+
+
+def _first_called(column: InstrumentedAttribute[str]) -> sa.Select[Any]:
+    """The first row in which a column is ``name``, of the generation ``number``."""
+    query = _sources(sa.bindparam("number")).where(column == sa.bindparam("name"))
+    return query.order_by(SourceRow.row).limit(1)
+
+
+# What every search asks, made once: making it took as long as asking it.
+_NAMED, _KEYED = map(_first_called, (SourceRow.source_id, SourceRow.source_key))
+_OF_ROWS = _sources(sa.bindparam("number")).where(
+    SourceRow.row.in_(sa.bindparam("rows", expanding=True))
+)
 
 
 def _source(row: sa.Row[Any]) -> Source:

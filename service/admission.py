@@ -44,7 +44,8 @@ class Admission:
     From then on it costs little, and its client may read as slowly as it likes. A
     request with a body has none before that has come. Searches that change nothing and
     what is sent with a body, such as batches, stand in two lines, so that the long ones
-    leave room for the short. What embeds files has the line of `Inference`; of it the
+    leave room for the short. What embeds files has the line of `Inference`, and is
+    refused before its body is read, which the framework would parse whole; of it the
     same part is let in as of the searches, and one in a second at least: else under
     load a few files would take the processor from all of these. A form counts as a
     file, whatever is in it.
@@ -77,11 +78,14 @@ class Admission:
             await self._app(scope, receive, send)
             return
         if _has_files(scope, headers):
-            if self._lets_in_file():
-                await self._app(scope, receive, send)
-            else:
+            try:
+                scope["app"].state.resources.inference.check_room()
+                self._let_in_file()
+            except OverloadedError as exc:
                 self._count_refusal(scope)
-                await self._refuse(self._file_refused(), scope, receive, send)
+                await self._refuse(exc, scope, receive, send)
+                return
+            await self._app(scope, receive, send)
             return
         turn = _Turn(self.reads if scope["method"] in _READING else self.others)
 
@@ -119,26 +123,28 @@ class Admission:
             self._count_refusal(scope)
             raise
 
-    def _lets_in_file(self) -> bool:
-        """Whether this one is among the part that is."""
+    def _let_in_file(self) -> None:
+        """Refuse this one unless it is among the part that is let in.
+
+        Raises
+        ------
+        OverloadedError
+            It is not.
+        """
         now = time.monotonic()
-        self._files += self.reads.share
+        share = self.reads.share
+        self._files += share
         if self._files >= 1:
             self._files -= 1
         elif now - self._latest_file < _FILE_EACH_S:
-            return False
+            detail = (
+                f"of late the part {share:.3f} of the searches was answered, and of "
+                "files no more are taken; try again in a moment"
+            )
+            raise OverloadedError(
+                detail, limit=round(share, 3), actual=1, retry_after_s=_FILE_EACH_S
+            )
         self._latest_file = now
-        return True
-
-    def _file_refused(self) -> OverloadedError:
-        share = round(self.reads.share, 3)
-        detail = (
-            f"of late the part {share} of the searches was answered, and of files no "
-            "more are taken; try again in a moment"
-        )
-        return OverloadedError(
-            detail, limit=share, actual=1, retry_after_s=_FILE_EACH_S
-        )
 
     async def _refuse(
         self, exc: OverloadedError, scope: Scope, receive: Receive, send: Send

@@ -1,10 +1,10 @@
 """The file in a multipart body."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from fastapi import Request, Response, UploadFile
+from fastapi import Request, UploadFile
 from fastapi.routing import APIRoute
 
 from twinjet.index.errors import InvalidQueryError
@@ -16,25 +16,7 @@ _T = TypeVar("_T")
 
 
 class UploadRoute(APIRoute):
-    """Of a router whose POSTs embed files: refused before the body is read.
-
-    The framework parses a whole form before a route sees it, so who has to be turned
-    away is turned away here, at no cost.
-    """
-
-    def get_route_handler(
-        self,
-    ) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """As of every route, of a service that has room."""
-        handle = super().get_route_handler()
-        if "POST" not in (self.methods or ()):
-            return handle
-
-        async def answer(request: Request) -> Response:
-            (await resources(request)).inference.check_room()
-            return await handle(request)
-
-        return answer
+    """Of a router whose forms embed files: `Admission` turns some of them away."""
 
 
 async def one_file(request: Request) -> None:

@@ -20,8 +20,6 @@ from twinjet.index.generation import folder_name, open_generation
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
 
-KILLS = 50
-
 # Steps of a job: plan, three shards, assemble, verify, publish, done.
 STEPS = 8
 
@@ -44,7 +42,8 @@ class Questions(threading.Thread):
     def run(self) -> None:
         """Ask until told to stop."""
         turn = 0
-        while not self.stop.is_set():
+        # The workers, too, need the machine.
+        while not self.stop.wait(0.01):
             turn += 1
             name = f"T100+{turn % 8:03d}"
             try:
@@ -159,12 +158,13 @@ def test_killed_at_every_boundary_of_every_step(installation: Installation) -> N
 
 
 @pytest.mark.slow
-def test_killed_at_fifty_random_moments(installation: Installation) -> None:
+@pytest.mark.parametrize("least", [12, pytest.param(50, marks=pytest.mark.torture)])
+def test_killed_at_random_moments(installation: Installation, least: int) -> None:
     first_generation(installation)
     rng = random.Random(4)  # noqa: S311 - no secret
     kills = jobs = 0
     with asked(installation) as questions, killed(installation) as workers:
-        while kills < KILLS:
+        while kills < least:
             jobs += 1
             request = installation.sky(24, name=f"sky{jobs}", seed=jobs)
             job = installation.jobs.submit(replace(request, name="sky"))
@@ -176,7 +176,7 @@ def test_killed_at_fifty_random_moments(installation: Installation) -> None:
                 kills += 1
             wait_for_end(installation, job.id)
         time.sleep(0.5)
-    assert kills >= KILLS
+    assert kills >= least
     assert set(questions.answers) <= set(range(1, jobs + 2))
     assert jobs + 1 in questions.answers
     no_shard_was_made_twice(installation)

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +25,8 @@ class Questioner(threading.Thread):
 
     def run(self) -> None:
         with httpx.Client(timeout=30) as client:
-            while not self.stop.is_set():
+            # The build, too, needs the machine.
+            while not self.stop.wait(0.01):
                 answer = client.get(self.url)
                 self.statuses.append(answer.status_code)
                 if answer.status_code == 200:
@@ -83,7 +85,7 @@ def kill_when(process: subprocess.Popen[bytes], home: Path, stage: str) -> None:
         "index": lambda: any((home / "generations").glob("tmp-*")),
     }
     while process.poll() is None and not signs[stage]():
-        pass
+        time.sleep(0.002)
     assert process.poll() is None, "the build ended before it could be killed"
     process.send_signal(signal.SIGKILL)
     process.communicate()
