@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import uvloop
-from connections import Connections
+from connections import Connections, DroppedError
 from numpy.typing import NDArray
 from questions import Kind, questions
 
@@ -108,7 +108,7 @@ class _Load:
             reply = await self._connections.ask(self._next_one(), _PATIENCE_S)
             status, retry_after = reply.status, reply.retry_after
         except (OSError, TimeoutError) as exc:
-            name = type(exc).__name__
+            name = str(exc) if isinstance(exc, DroppedError) else type(exc).__name__
             self.faults[name] = self.faults.get(name, 0) + 1
         took_s = self.now_s() - due_s
         self.rows.append((due_s, 1e3 * took_s, status, retry_after, 1e3 * late_s))

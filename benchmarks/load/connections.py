@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import cast
@@ -19,6 +20,10 @@ class Reply:
     body: bytes
 
 
+class DroppedError(ConnectionError):
+    """The server closed a connection before it had answered; says which."""
+
+
 class Connection(asyncio.Protocol):
     """One request at a time, as bytes."""
 
@@ -26,6 +31,9 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._reply: asyncio.Future[Reply] | None = None
         self.usable = True
+        self.asked = 0
+        """How often."""
+        self.idle_since = time.monotonic()
         self._begin()
 
     def _begin(self) -> None:
@@ -82,6 +90,7 @@ class Connection(asyncio.Protocol):
             msg = "the connection is closed"
             raise ConnectionResetError(msg)
         self._begin()
+        self.asked += 1
         self._reply = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         return await self._reply
@@ -120,12 +129,20 @@ class Connections:
         """
         async with self._places, asyncio.timeout(patience_s):
             connection = await self._free()
+            idle_s = time.monotonic() - connection.idle_since
             try:
                 reply = await connection.ask(request)
+            except ConnectionError as exc:
+                connection.close()
+                # A server that closes what has been idle may do so just now.
+                before = f"idle for {idle_s:.1f} s" if connection.asked > 1 else "new"
+                msg = f"{type(exc).__name__} on a connection that was {before}"
+                raise DroppedError(msg) from exc
             except BaseException:
                 connection.close()
                 raise
             if connection.usable:
+                connection.idle_since = time.monotonic()
                 self._idle.append(connection)
             else:
                 connection.close()

@@ -5,6 +5,7 @@ import dataclasses
 import os
 import threading
 import time
+from collections import Counter
 
 import numpy as np
 import psutil
@@ -165,7 +166,7 @@ def _told(
         f"{args.minutes:g} minutes, {rate:.1f} requests a second, 5 % uploads, "
         f"{args.sources:,} sources: {asked} asked, {answered} answered, "
         f"{sum(r.refused for r in rows)} refused, {sum(r.failed for r in rows)} "
-        f"failed; p99 {worst:.1f} ms in the worst five minutes.\n\n"
+        f"failed{_faults(rows)}; p99 {worst:.1f} ms in the worst five minutes.\n\n"
         f"{table(titles, lines)}\n\n"
         f"After the first third the memory grows by {grows:.1f} ± {give:.1f} MB an "
         f"hour, without mapped files by {own_grows:.1f} ± {own_give:.1f} (95 %)."
@@ -178,3 +179,10 @@ def _told(
         "own_slope_mb_per_hour": [own_grows, own_give],
         "niceness": os.nice(0),
     }
+
+
+def _faults(rows: list[Figures]) -> str:
+    """Why there was no answer, and how often."""
+    counts = sum((Counter(one.faults) for one in rows), Counter())
+    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    return told and f" ({told})"
