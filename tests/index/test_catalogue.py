@@ -383,6 +383,7 @@ def test_a_fits_table_of_impossible_rows_is_refused(
         list(read_catalogue(path).sources)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_a_fits_table(tmp_path: Path) -> None:
     peaks = []
     for count in (10, 6_000, 18_000):

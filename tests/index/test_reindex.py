@@ -152,6 +152,7 @@ skies.index_sky(Path(sys.argv[1]), Path(sys.argv[2]), load_encoder(Path(sys.argv
 """
 
 
+@pytest.mark.slow
 def test_killed_anywhere_the_earlier_stays_and_the_next_run_finishes(
     tmp_path: Path, encoder: Encoder
 ) -> None:

@@ -1,6 +1,7 @@
 """A real server in a process of its own, over real or simulated galaxies."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import httpx2 as httpx
 import pytest
 from commands import TWINJET, run_twinjet
+from filelock import FileLock
 
 
 @contextmanager
@@ -54,10 +56,20 @@ def serve() -> Iterator[Callable[[Path], str]]:
 
 @pytest.fixture(scope="session")
 def mirabest_home(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MiraBest's 1,091 training sources, indexed with the shipped encoder."""
-    home = tmp_path_factory.mktemp("mirabest")
-    run_twinjet("index", shared_data / "mirabest", home=home)
-    return home
+    """MiraBest's 1,091 training sources, indexed with the shipped encoder.
+
+    Several processes of tests index it once, and each has a copy.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    original = folder / "mirabest"
+    with FileLock(folder / "mirabest.lock"):
+        if not original.is_dir():
+            making = tmp_path_factory.mktemp("making") / "mirabest"
+            run_twinjet("index", shared_data / "mirabest", home=making)
+            making.rename(original)
+    return Path(shutil.copytree(original, tmp_path_factory.mktemp("home") / "mirabest"))
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from urllib.parse import urlencode
 
+import pytest
 from archives import serve_archive
 from astropy.io.votable import from_table
 from astropy.table import Table
@@ -11,6 +12,8 @@ from commands import run_twinjet
 from rgz import keep_record
 
 from twinjet.index.ingest.rgz import FILE
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_release_becomes_an_index_with_one_command(tmp_path: Path) -> None:

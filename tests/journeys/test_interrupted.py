@@ -12,6 +12,8 @@ import httpx2 as httpx
 import pytest
 from commands import TWINJET, run_twinjet
 
+pytestmark = pytest.mark.slow
+
 
 class Questioner(threading.Thread):
     """Asks the same question again and again and keeps what came."""

@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, FilePayload, Page, expect, sync_playwri
 from requirements import require
 from skies import write_sky
 
+pytestmark = pytest.mark.slow
+
 # Where the screenshots go; the test's own folder when absent.
 SCREENSHOTS = os.environ.get("TWINJET_TEST_SCREENSHOTS")
 

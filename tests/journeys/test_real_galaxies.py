@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def client(mirabest_server: str) -> Iterator[httpx.Client]:

@@ -16,6 +16,8 @@ import yaml
 from commands import TWINJET, run_twinjet
 from skies import small_encoder
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 KEY = "a key of sixteen characters or more"
 ADMIN = {"Authorization": f"Bearer {KEY}"}

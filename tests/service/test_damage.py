@@ -48,6 +48,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "small.json"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cases",
     [

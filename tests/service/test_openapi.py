@@ -121,6 +121,7 @@ def _failures(event: events.ScenarioFinished) -> Iterator[tuple[str, CheckFailur
                 yield check.name, check.failure_info
 
 
+@pytest.mark.slow
 def test_all_operations_keep_to_their_description(app: FastAPI) -> None:
     if faults := faults_of(app, examples=4, steps=6):
         pytest.fail(faults, pytrace=False)
