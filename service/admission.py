@@ -15,7 +15,8 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twinjet.service.content import FORM, media_type
-from twinjet.service.errors import OverloadedError, refusal
+from twinjet.service.errors import OverloadedError, refusal, was_overload
+from twinjet.service.files import Files
 from twinjet.service.line import Line
 from twinjet.service.timings import note
 from twinjet.service.uploads import UploadRoute
@@ -31,9 +32,6 @@ _NOTED_MS = 0.1
 # Under which a request has the line of those with a body.
 _OTHERS = "others"
 
-# Whatever becomes of the searches, one file is let in after so long.
-_FILE_EACH_S = 1.0
-
 _READING = ("GET", "HEAD")
 _REPORT_EACH_S = 10.0
 
@@ -44,11 +42,8 @@ class Admission:
     From then on it costs little, and its client may read as slowly as it likes. A
     request with a body has none before that has come. Searches that change nothing and
     what is sent with a body, such as batches, stand in two lines, so that the long ones
-    leave room for the short. What embeds files has the line of `Inference`, and is
-    refused before its body is read, which the framework would parse whole; of it the
-    same part is let in as of the searches, and one in a second at least: else under
-    load a few files would take the processor from all of these. A form counts as a
-    file, whatever is in it.
+    leave room for the short. What embeds files is for `Files` to let in, and has the
+    line of `Inference`; a form counts as a file, whatever is in it.
 
     Parameters
     ----------
@@ -56,16 +51,17 @@ class Admission:
         The application inside.
     places
         Of each line.
+    files
+        That may be under way.
     wait_s
         Longest wait.
     """
 
-    def __init__(self, app: ASGIApp, *, places: int, wait_s: float) -> None:
+    def __init__(self, app: ASGIApp, *, places: int, files: int, wait_s: float) -> None:
         self._app = app
         self.reads = Line(places, wait_s=wait_s)
         self.others = Line(places, wait_s=wait_s)
-        self._files = 1.0  # that may be let in yet
-        self._latest_file = float("-inf")
+        self._files = Files(files, self.reads)
         self._refusals = 0
         self._reported = time.monotonic()
 
@@ -77,22 +73,32 @@ class Admission:
         if scope["type"] != "http" or _is_exempt(scope):
             await self._app(scope, receive, send)
             return
-        if _has_files(scope, headers):
-            try:
-                scope["app"].state.resources.inference.check_room()
-                self._let_in_file()
-            except OverloadedError as exc:
-                self._count_refusal(scope)
-                await self._refuse(exc, scope, receive, send)
-                return
-            await self._app(scope, receive, send)
-            return
+
+        async def counted(message: Message) -> None:
+            if message["type"] == "http.response.start" and was_overload(scope):
+                self._count_refusal()
+            await send(message)
+
+        try:
+            if _has_files(scope, headers):
+                await self._pass_file(scope, receive, counted)
+            else:
+                late = _waits_for_body(scope, headers)
+                await self._pass(scope, receive, counted, late=late)
+        except OverloadedError as exc:
+            answer = await refusal(Request(scope), exc)
+            await answer(scope, receive, counted)
+
+    async def _pass(
+        self, scope: Scope, receive: Receive, send: Send, *, late: bool
+    ) -> None:
+        """With a place, now or when the body has come; may raise `OverloadedError`."""
         turn = _Turn(self.reads if scope["method"] in _READING else self.others)
 
         async def received() -> Message:
             message = await receive()
-            if message["type"] == "http.request" and not message.get("more_body"):
-                await self._admit(turn, scope)
+            if late and _is_whole(message):
+                await _begin(turn, scope)
             return message
 
         async def begun(message: Message) -> None:
@@ -100,66 +106,51 @@ class Admission:
             await send(message)
 
         try:
-            if _waits_for_body(scope, headers):
-                await self._app(scope, received, begun)
-                return
-            try:
-                await self._admit(turn, scope)
-            except OverloadedError as exc:
-                await self._refuse(exc, scope, receive, send)
-                return
-            await self._app(scope, receive, begun)
+            if not late:
+                await _begin(turn, scope)
+            await self._app(scope, received, begun)
         finally:
             turn.end()
 
-    async def _admit(self, turn: "_Turn", scope: Scope) -> None:
+    async def _pass_file(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """If it is let in; may raise `OverloadedError`."""
+        scope["app"].state.resources.inference.check_room()
+        file = self._files.let_in()
+
+        async def received() -> Message:
+            message = await receive()
+            file.whole = file.whole or _is_whole(message)
+            return message
+
+        async def begun(message: Message) -> None:
+            self._files.leave(file)
+            await send(message)
+
         try:
-            began = time.perf_counter()
-            await turn.begin()
-            waited_ms = 1e3 * (time.perf_counter() - began)
-            if waited_ms > _NOTED_MS:
-                note(Request(scope), {"queue": waited_ms})
-        except OverloadedError:
-            self._count_refusal(scope)
-            raise
+            await self._app(scope, received, begun)
+        finally:
+            self._files.leave(file)
 
-    def _let_in_file(self) -> None:
-        """Refuse this one unless it is among the part that is let in.
-
-        Raises
-        ------
-        OverloadedError
-            It is not.
-        """
-        now = time.monotonic()
-        share = self.reads.share
-        self._files += share
-        if self._files >= 1:
-            self._files -= 1
-        elif now - self._latest_file < _FILE_EACH_S:
-            detail = (
-                f"of late the part {share:.3f} of the searches was answered, and of "
-                "files no more are taken; try again in a moment"
-            )
-            raise OverloadedError(
-                detail, limit=round(share, 3), actual=1, retry_after_s=_FILE_EACH_S
-            )
-        self._latest_file = now
-
-    async def _refuse(
-        self, exc: OverloadedError, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        answer = await refusal(Request(scope), exc)
-        await answer(scope, receive, send)
-
-    def _count_refusal(self, scope: Scope) -> None:
+    def _count_refusal(self) -> None:
         """One line in the log for many refusals."""
-        scope["state"]["refused"] = True
         self._refusals += 1
         now = time.monotonic()
         if self._refusals == 1 or now - self._reported > _REPORT_EACH_S:
             _log.warning("overloaded: %d requests refused so far", self._refusals)
             self._reported = now
+
+
+async def _begin(turn: "_Turn", scope: Scope) -> None:
+    began = time.perf_counter()
+    await turn.begin()
+    waited_ms = 1e3 * (time.perf_counter() - began)
+    if waited_ms > _NOTED_MS:
+        note(Request(scope), {"queue": waited_ms})
+
+
+def _is_whole(message: Message) -> bool:
+    """Whether the body ends with it."""
+    return message["type"] == "http.request" and not message.get("more_body")
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Mount
+from starlette.types import Scope
 
 from twinjet.index import errors as index_errors
 from twinjet.index.errors import TwinjetIndexError
@@ -101,6 +102,9 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
 }
 
 # What a status of the framework itself is called.
+# In the state of a request, that there was no room for it.
+_OVERLOAD = "overload"
+
 _BY_STATUS = {
     400: "malformed-multipart",
     401: "unauthorized",
@@ -299,6 +303,11 @@ def lookup(error: type[Exception]) -> tuple[int, str] | None:
     return None
 
 
+def was_overload(scope: Scope) -> bool:
+    """Whether a request was refused since there is no room for it."""
+    return bool(scope.get("state", {}).get(_OVERLOAD, False))
+
+
 async def refusal(request: Request, exc: HTTPException) -> JSONResponse:
     """Of a middleware, which the framework's handlers are inside of."""
     answer = _request_error if isinstance(exc, RequestError) else _http_error
@@ -337,6 +346,8 @@ async def _domain_error(request: Request, exc: Exception) -> JSONResponse:
 
 async def _request_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, RequestError)  # noqa: S101 - for the type checker
+    if isinstance(exc, OverloadedError):
+        request.scope.setdefault("state", {})[_OVERLOAD] = True
     limit, actual = exc.limit, exc.actual
     response = problem(
         request, exc.status_code, exc.name, exc.detail, limit=limit, actual=actual

@@ -57,7 +57,12 @@ def add_middleware(
         Whether the service ends.
     """
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
-    app.add_middleware(Admission, places=settings.places, wait_s=settings.read_wait_s)
+    app.add_middleware(
+        Admission,
+        places=settings.places,
+        files=settings.upload_queue,
+        wait_s=settings.read_wait_s,
+    )
     # Who waits for a place has sent its body.
     app.add_middleware(
         BodyPace,
