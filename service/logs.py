@@ -77,6 +77,8 @@ def configure(log_format: Format) -> None:
             root.removeHandler(handler)
     ours = _Standard(log_format)
     root.addHandler(ours)
+    # What is wrong with a form is told to who sent it.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     if log_format == "text":
         return
     logging.getLogger("twinjet").setLevel(logging.INFO)

@@ -281,6 +281,15 @@ def server(
             process.send_signal(signal.SIGTERM)
 
 
+def test_a_form_that_is_none_is_told_to_its_client_alone(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    form = {"content-type": "multipart/form-data; boundary=x"}
+    answer = client.post("/similar", content=b"no boundary", headers=form)
+    assert_problem(answer, 400, "malformed-multipart")
+    assert caplog.records == []
+
+
 def test_all_that_a_server_writes_is_json(
     server: tuple[httpx.Client, subprocess.Popen[bytes], Path],
 ) -> None:
