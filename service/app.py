@@ -89,6 +89,8 @@ def create_app(config: Config | None = None) -> FastAPI:
         redoc_url=None,
         # It would lead to whatever host the request named.
         redirect_slashes=False,
+        # `tracing` and `metrics` tell what there is to tell.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.metrics = figures
     app.state.ending = ending

@@ -1,22 +1,23 @@
 """Headers that keep a page to its own origin."""
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; "
-        "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; "
-        "base-uri 'none'; form-action 'self'"
-    ),
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": (
-        "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), "
-        "usb=()"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+_CONTENT = (
+    b"default-src 'none'; script-src 'self'; style-src 'self'; "
+    b"img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'; "
+    b"base-uri 'none'; form-action 'self'"
+)
+_PERMISSIONS = (
+    b"camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
+)
+# As they are sent: they are in every answer.
+_HEADERS = (
+    (b"content-security-policy", _CONTENT),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"permissions-policy", _PERMISSIONS),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
 
 
 class SecurityHeaders:
@@ -33,22 +34,22 @@ class SecurityHeaders:
 
     def __init__(self, app: ASGIApp, *, hsts_s: int = 0) -> None:
         self._app = app
-        self._hsts_s = hsts_s
+        hsts = (b"strict-transport-security", b"max-age=%d" % hsts_s)
+        self._of_https = (*_HEADERS, hsts) if hsts_s else _HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, with headers added to the answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        added = dict(_HEADERS)
-        if self._hsts_s and scope["scheme"] == "https":
-            added["Strict-Transport-Security"] = f"max-age={self._hsts_s}"
+        added = self._of_https if scope["scheme"] == "https" else _HEADERS
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in added.items():
-                    headers.setdefault(name, value)
+                given = message.get("headers", ())
+                names = {name.lower() for name, _ in given}
+                new = [pair for pair in added if pair[0] not in names]
+                message["headers"] = [*given, *new]
             await send(message)
 
         await self._app(scope, receive, with_headers)

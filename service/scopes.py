@@ -25,6 +25,9 @@ Level = Literal["public", Scope]
 
 LEVELS: tuple[Level, ...] = ("public", *SCOPES)
 
+# Method of what takes every one, as a folder does.
+_ANY = ""
+
 # Routes that take no dependencies, for they are none of FastAPI's.
 _PLAIN: dict[str, Level] = {"/openapi.json": "public", "/static": "public"}
 
@@ -92,15 +95,18 @@ class Routes:
     def __init__(self, app: FastAPI) -> None:
         self._app = app
         # To walk through included routers takes several times as long as to match; and
-        # what a path begins with says most of it.
-        self._known = defaultdict[str, list[RouteContext]](list)
+        # the method and what a path begins with say most of it.
+        self._known = defaultdict[tuple[str, str], list[RouteContext]](list)
         for route in routes_of(app):
-            self._known[_first(route.path or "")].append(route)
+            for method in route.methods or (_ANY,):
+                self._known[method, _first(route.path or "")].append(route)
 
     def find(self, connection: Connection) -> RouteContext | None:
         """The route; None for a path or a method that there is not."""
         path = connection["path"].removeprefix(connection.get("root_path", ""))
-        for route in chain(self._known.get(_first(path), ()), routes_of(self._app)):
+        known = self._known.get((connection["method"], _first(path)), ())
+        others = self._known.get((_ANY, _first(path)), ())
+        for route in chain(known, others, routes_of(self._app)):
             fits = route.matches(connection)[0] == Match.FULL
             if fits and _takes(route, connection):
                 return route
