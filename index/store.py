@@ -369,8 +369,7 @@ class SourceStore:
             for start in range(0, len(rows), _BLOCK):
                 asked = {"number": number, "rows": rows[start : start + _BLOCK]}
                 found |= {
-                    row.row: _source(row)
-                    for row in connection.execute(_OF_ROWS, asked)
+                    row.row: _source(row) for row in connection.execute(_OF_ROWS, asked)
                 }
         return [found[row] for row in rows]
 

@@ -5,6 +5,7 @@ refused (503) where it would wait in vain: what is answered is then answered as 
 ever, and who is refused knows it in a moment.
 """
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -16,7 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twinjet.service.content import FORM, media_type
 from twinjet.service.errors import OverloadedError, refusal, was_overload
-from twinjet.service.files import Files
+from twinjet.service.files import Files, taken, when_taken
+from twinjet.service.inference import Inference
 from twinjet.service.line import Line
 from twinjet.service.timings import note
 from twinjet.service.uploads import UploadRoute
@@ -52,7 +54,7 @@ class Admission:
     places
         Of each line.
     files
-        That may be under way.
+        Of which the body has come.
     wait_s
         Longest wait.
     """
@@ -62,8 +64,8 @@ class Admission:
         self.reads = Line(places, wait_s=wait_s)
         self.others = Line(places, wait_s=wait_s)
         self._files = Files(files, self.reads)
-        self._refusals = 0
-        self._reported = time.monotonic()
+        self._refusals = self._told = 0
+        self._reporting = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on when it is its turn, or refuse it."""
@@ -114,30 +116,38 @@ class Admission:
 
     async def _pass_file(self, scope: Scope, receive: Receive, send: Send) -> None:
         """If it is let in; may raise `OverloadedError`."""
-        scope["app"].state.resources.inference.check_room()
-        file = self._files.let_in()
+        inference: Inference = scope["app"].state.resources.inference
+        inference.check_room()
+        upload = self._files.let_in(inference.waiting)
+        when_taken(scope, lambda: self._files.leave(upload))
 
         async def received() -> Message:
             message = await receive()
-            file.whole = file.whole or _is_whole(message)
+            upload.whole = upload.whole or _is_whole(message)
             return message
 
         async def begun(message: Message) -> None:
-            self._files.leave(file)
+            self._files.leave(upload)
             await send(message)
 
         try:
             await self._app(scope, received, begun)
         finally:
-            self._files.leave(file)
+            self._files.leave(upload)
 
     def _count_refusal(self) -> None:
         """One line in the log for many refusals."""
         self._refusals += 1
-        now = time.monotonic()
-        if self._refusals == 1 or now - self._reported > _REPORT_EACH_S:
+        if not self._reporting:
+            self._report()
+
+    def _report(self) -> None:
+        """Tell of those since the last line, and so again while there are some."""
+        self._reporting = self._refusals > self._told
+        if self._reporting:
             _log.warning("overloaded: %d requests refused so far", self._refusals)
-            self._reported = now
+            self._told = self._refusals
+            asyncio.get_running_loop().call_later(_REPORT_EACH_S, self._report)
 
 
 async def _begin(turn: "_Turn", scope: Scope) -> None:
@@ -162,6 +172,7 @@ async def place(request: Request) -> AsyncIterator[None]:
     OverloadedError
         There is none soon, or was none in time.
     """
+    taken(request.scope)
     line: Line = request.scope["state"][_OTHERS]
     await line.take()
     try:

@@ -101,10 +101,10 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     index_errors.EncoderMismatchError: (503, "model-mismatch"),
 }
 
-# What a status of the framework itself is called.
 # In the state of a request, that there was no room for it.
 _OVERLOAD = "overload"
 
+# What a status of the framework itself is called.
 _BY_STATUS = {
     400: "malformed-multipart",
     401: "unauthorized",

@@ -1,7 +1,10 @@
 """Files on their way in: so many at a time, and under load fewer."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from starlette.types import Scope
 
 from twinjet.service.errors import OverloadedError
 from twinjet.service.line import Line
@@ -9,19 +12,26 @@ from twinjet.service.line import Line
 # A body comes at once or its client is slow; who is slow keeps nobody else out.
 _COMING_S = 1.0
 
+# Bodies that come at the same time, for each place: what they cost is little.
+_COMING_EACH = 4
+
 # Whatever becomes of the searches, one file is let in after so long.
 _EACH_S = 1.0
 
 _RETRY_AFTER_S = 1.0
 
+# Under which a request has what is to be called when its file is taken.
+_TAKEN = "file_taken"
+
 
 @dataclass(eq=False)
-class File:
-    """A request that was let in."""
+class Upload:
+    """A request that was let in and whose file nobody has taken yet."""
 
-    since: float
+    since_s: float
+    """When it was let in, of the monotonic clock."""
     whole: bool = False
-    """Whether all of it has come."""
+    """Whether all of its body has come."""
 
 
 class Files:
@@ -34,20 +44,30 @@ class Files:
     Parameters
     ----------
     places
-        Files that may be under way; of those whose body is slow to come, none counts.
+        Of those whose body has come.
     searches
         The line of those.
+    coming_s
+        After so long a body that has not come whole is slow, and does not count.
     """
 
-    def __init__(self, places: int, searches: Line) -> None:
+    def __init__(
+        self, places: int, searches: Line, *, coming_s: float = _COMING_S
+    ) -> None:
         self._places = places
         self._searches = searches
-        self._under_way: set[File] = set()
+        self._coming_s = coming_s
+        self._let_in: set[Upload] = set()
         self._credit = 1.0  # for so many
         self._latest = float("-inf")
 
-    def let_in(self) -> File:
-        """Let one in; it is to `leave` when its answer begins.
+    def let_in(self, waiting: int) -> Upload:
+        """Let one in; it is to `leave` when its file is taken, or at its end.
+
+        Parameters
+        ----------
+        waiting
+            How many have a place already.
 
         Raises
         ------
@@ -55,23 +75,20 @@ class Files:
             It is not let in.
         """
         now = time.monotonic()
-        crowd = sum(f.whole or now - f.since < _COMING_S for f in self._under_way)
-        if crowd >= self._places:
-            detail = f"{crowd} uploads wait already; try again in a moment"
-            raise OverloadedError(
-                detail,
-                limit=self._places,
-                actual=crowd,
-                retry_after_s=_RETRY_AFTER_S,
-            )
+        whole = waiting + sum(one.whole for one in self._let_in)
+        coming = sum(
+            not one.whole and now - one.since_s < self._coming_s for one in self._let_in
+        )
+        _check(whole, self._places)
+        _check(coming, _COMING_EACH * self._places)
         self._spend(now)
-        one = File(now)
-        self._under_way.add(one)
+        one = Upload(now)
+        self._let_in.add(one)
         return one
 
-    def leave(self, one: File) -> None:
-        """It is under way no more; told again, that changes nothing."""
-        self._under_way.discard(one)
+    def leave(self, one: Upload) -> None:
+        """Its file is taken, or it has ended; told again, that changes nothing."""
+        self._let_in.discard(one)
 
     def _spend(self, now: float) -> None:
         share = self._searches.share
@@ -87,3 +104,26 @@ class Files:
                 detail, limit=round(share, 3), actual=1, retry_after_s=_EACH_S
             )
         self._latest = now
+
+
+def when_taken(scope: Scope, leave: Callable[[], None]) -> None:
+    """What `taken` is to call."""
+    scope["state"][_TAKEN] = leave
+
+
+def taken(scope: Scope) -> None:
+    """The file of a request has a place, or has turned out to be none."""
+    leave: Callable[[], None] | None = scope["state"].get(_TAKEN)
+    if leave is not None:
+        leave()
+
+
+def _check(there: int, room: int) -> None:
+    if there >= room:
+        detail = f"{there} uploads are under way; try again in a moment"
+        raise OverloadedError(
+            detail,
+            limit=room,
+            actual=there,
+            retry_after_s=_RETRY_AFTER_S,
+        )

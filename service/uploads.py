@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from twinjet.index.errors import InvalidQueryError
 from twinjet.service.dependencies import resources
 from twinjet.service.errors import ClientGoneError, PayloadTooLargeError
+from twinjet.service.files import taken
 from twinjet.service.inference import Embedded
 
 _T = TypeVar("_T")
@@ -69,13 +70,17 @@ async def embedded_upload(
         Nobody waits for the answer any more.
     """
     held = await resources(request)
-    embedding = held.inference.embed(
-        lambda: file_bytes(file, held.config.max_upload_bytes),
-        pixel_scale_arcsec=pixel_scale_arcsec,
-        hdu=hdu,
-        invariant=invariant,
-    )
-    return await _unless_gone(request, embedding)
+
+    async def embed() -> Embedded:
+        taken(request.scope)
+        return await held.inference.embed(
+            lambda: file_bytes(file, held.config.max_upload_bytes),
+            pixel_scale_arcsec=pixel_scale_arcsec,
+            hdu=hdu,
+            invariant=invariant,
+        )
+
+    return await _unless_gone(request, embed())
 
 
 async def _unless_gone(request: Request, work: Coroutine[Any, Any, _T]) -> _T:

@@ -9,6 +9,9 @@ from typing import cast
 
 import httptools
 
+# A server may close a connection that has been idle for so long.
+_IDLE_S = 4.0
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -135,8 +138,9 @@ class Connections:
             except ConnectionError as exc:
                 connection.close()
                 # A server that closes what has been idle may do so just now.
-                before = f"idle for {idle_s:.1f} s" if connection.asked > 1 else "new"
-                msg = f"{type(exc).__name__} on a connection that was {before}"
+                before = "new" if connection.asked == 1 else "kept open"
+                idle = "" if idle_s < _IDLE_S else f", idle for {_IDLE_S:g} s or more"
+                msg = f"{type(exc).__name__} on a connection that was {before}{idle}"
                 raise DroppedError(msg) from exc
             except BaseException:
                 connection.close()

@@ -15,6 +15,9 @@ import pytest
 from commands import TWINJET, run_twinjet
 from filelock import FileLock
 
+# Another process of tests has the index by then, or never.
+_INDEX_S = 900
+
 
 @contextmanager
 def servers() -> Iterator[Callable[[Path], str]]:
@@ -64,7 +67,7 @@ def mirabest_home(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
     original = folder / "mirabest"
-    with FileLock(folder / "mirabest.lock"):
+    with FileLock(folder / "mirabest.lock", timeout=_INDEX_S):
         if not original.is_dir():
             making = tmp_path_factory.mktemp("making") / "mirabest"
             run_twinjet("index", shared_data / "mirabest", home=making)

@@ -2,12 +2,11 @@
 
 import logging
 import re
-import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2 as httpx
@@ -19,7 +18,7 @@ from serving import Running, read_answer, running, wait_until
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
 from twinjet.service.errors import OverloadedError
-from twinjet.service.files import File, Files
+from twinjet.service.files import Files, Upload
 from twinjet.service.line import Line
 from twinjet.service.scopes import READ
 
@@ -117,9 +116,9 @@ def test_bodies_have_a_line_of_their_own_and_uploads_a_third_one(
         assert batch(served).status_code == 200
 
 
-def lets_in(files: Files) -> File | None:
+def lets_in(files: Files, waiting: int = 0) -> Upload | None:
     try:
-        return files.let_in()
+        return files.let_in(waiting)
     except OverloadedError:
         return None
 
@@ -138,55 +137,31 @@ def test_of_files_the_same_part_is_let_in_as_of_searches(
     assert first + (lets_in(files) is not None) == let_in
 
 
-def test_so_many_files_are_under_way_and_those_that_are_slow_to_come_besides(
+def test_files_whose_body_has_come_count_with_those_that_wait() -> None:
+    files = Files(3, Line(1, wait_s=1.0))
+    first, second = lets_in(files), lets_in(files)
+    assert first is not None
+    assert second is not None
+    first.whole = second.whole = True
+    assert lets_in(files, 1) is None
+    assert lets_in(files, 0) is not None
+    for _ in range(2):  # its file is taken, and it ends
+        files.leave(first)
+    assert lets_in(files, 1) is not None
+    assert lets_in(files, 2) is None
+    files.leave(second)
+    assert lets_in(files, 2) is not None
+
+
+def test_of_bodies_that_come_more_are_let_in_and_slow_ones_do_not_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     files = Files(3, Line(1, wait_s=1.0))
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    some = [lets_in(files) for _ in range(4)]
-    assert [one is not None for one in some] == [True, True, True, False]
-    first = some[0]
-    assert first is not None
-    first.whole = True
-    now += 1.1  # the bodies of two have not come: they count no more
-    assert [lets_in(files) is not None for _ in range(3)] == [True, True, False]
-    for _ in range(2):
-        files.leave(first)
-    assert [lets_in(files) is not None for _ in range(2)] == [True, False]
-
-
-def test_files_beyond_the_places_are_refused_before_they_are_read(
-    config: Config, sky: Path
-) -> None:
-    """Whoever sends a body is refused though it has not come; the log has one line."""
-    cutout = (sky / "T003.fits").read_bytes()
-    head = (
-        b"POST /similar HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
-        b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
-        b'Content-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
-    )
-    small = config.model_copy(update={"upload_queue": 2})
-    with service(small) as (served, _), ExitStack() as clients:
-
-        def begun() -> socket.socket:
-            client = clients.enter_context(served.connection())
-            client.sendall(head + cutout[:100])
-            return client
-
-        for _ in range(2):
-            begun()
-        refused = begun()
-        assert refused.recv(1000).startswith(b"HTTP/1.1 503 ")
-        # Those two are slow by now, and keep nobody out.
-        wait_until(
-            lambda: (
-                httpx.post(
-                    f"{served.url}/similar", files={"file": cutout}, timeout=_LONG_S
-                ).status_code
-                == 200
-            )
-        )
+    assert sum(lets_in(files) is not None for _ in range(100)) == 12
+    now += 1.1
+    assert sum(lets_in(files) is not None for _ in range(100)) == 12
 
 
 def test_files_are_refused_while_searches_are_and_no_longer(

@@ -287,7 +287,8 @@ def test_a_form_that_is_none_is_told_to_its_client_alone(
     form = {"content-type": "multipart/form-data; boundary=x"}
     answer = client.post("/similar", content=b"no boundary", headers=form)
     assert_problem(answer, 400, "malformed-multipart")
-    assert caplog.records == []
+    foreign = [one for one in caplog.records if not one.name.startswith("twinjet")]
+    assert foreign == []
 
 
 def test_all_that_a_server_writes_is_json(

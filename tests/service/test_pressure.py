@@ -92,7 +92,7 @@ def embeddings_computed(served: Running, monkeypatch: pytest.MonkeyPatch) -> lis
 
 
 def test_a_full_queue_refuses_at_once_and_answers_those_who_wait(
-    config: Config, cutout: bytes
+    config: Config, cutout: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     with service(config, upload_queue=2) as served, ThreadPoolExecutor(2) as clients:
         with busy_encoder(served):
@@ -102,6 +102,10 @@ def test_a_full_queue_refuses_at_once_and_answers_those_who_wait(
             body = assert_problem(refused, 503, "overloaded")
             assert (body["limit"], body["actual"]) == (2, 2)
             assert int(refused.headers["retry-after"]) >= 1
+            assert {post(served, cutout).status_code for _ in range(5)} == {503}
+            warnings = [one for one in caplog.messages if "refused" in one]
+            assert warnings == ["overloaded: 1 requests refused so far"]
+            assert not any("503" in one for one in caplog.messages)
             # What needs no encoder goes on.
             by_id = httpx.get(f"{served.url}/similar/T100%2B003", timeout=60)
             by_json = httpx.post(
@@ -172,8 +176,8 @@ def test_a_hundred_clients_that_go_away_leave_nothing_behind(
             head, body = upload_bytes("/embeddings", cutout)
             with served.connection() as client:
                 client.sendall(head + body[: number * len(body) // 99])
-        wait_until(lambda: inference_of(served).waiting == 0)
-        assert post(served, cutout).status_code == 200
+        wait_until(lambda: post(served, cutout).status_code == 200)
+        assert inference_of(served).waiting == 0
 
 
 @pytest.mark.parametrize("part", ["nothing", "half"])
