@@ -47,16 +47,11 @@ class Files:
         Of those whose body has come.
     searches
         The line of those.
-    coming_s
-        After so long a body that has not come whole is slow, and does not count.
     """
 
-    def __init__(
-        self, places: int, searches: Line, *, coming_s: float = _COMING_S
-    ) -> None:
+    def __init__(self, places: int, searches: Line) -> None:
         self._places = places
         self._searches = searches
-        self._coming_s = coming_s
         self._let_in: set[Upload] = set()
         self._credit = 1.0  # for so many
         self._latest = float("-inf")
@@ -77,7 +72,7 @@ class Files:
         now = time.monotonic()
         whole = waiting + sum(one.whole for one in self._let_in)
         coming = sum(
-            not one.whole and now - one.since_s < self._coming_s for one in self._let_in
+            not one.whole and now - one.since_s < _COMING_S for one in self._let_in
         )
         _check(whole, self._places)
         _check(coming, _COMING_EACH * self._places)

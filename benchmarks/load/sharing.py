@@ -46,13 +46,7 @@ def measure(args: argparse.Namespace) -> None:
         with serving(home, sum(cores(), ()), *options) as server:
             time.sleep(2)
             rate = _touch(args, server.port)
-            shares = [
-                _share(home, one)
-                for one in [
-                    psutil.Process(server.pid),
-                    *psutil.Process(server.pid).children(),
-                ]
-            ]
+            shares = [_share(home, one, server.pid) for one in _serving(server.pid)]
         raw[count] = {
             "answers_per_s": rate,
             "processes": [dataclasses.asdict(one) for one in shares],
@@ -88,7 +82,20 @@ def _touch(args: argparse.Namespace, port: int) -> float:
     return figures(run(plan), 0.0, _TOUCH_S).goodput
 
 
-def _share(home: Path, process: psutil.Process) -> Share:
+def _serving(pid: int) -> list[psutil.Process]:
+    """A server and the processes below it, without those that decode."""
+    first = psutil.Process(pid)
+    return [
+        first,
+        *(
+            one
+            for one in first.children()
+            if not any("decoding" in word for word in one.cmdline())
+        ),
+    ]
+
+
+def _share(home: Path, process: psutil.Process, server: int) -> Share:
     whole = _parts(Path(f"/proc/{process.pid}/smaps_rollup").read_text("ascii"))
     index = dict.fromkeys(_PARTS, 0.0)
     mapped = Path(f"/proc/{process.pid}/smaps").read_text("utf-8")
@@ -97,13 +104,15 @@ def _share(home: Path, process: psutil.Process) -> Share:
         if generations in block:
             for name, value in _parts(block).items():
                 index[name] += value
-    what = "the one"
-    if psutil.Process(process.pid).children():
-        what = "the first, which serves nothing"
-    elif "spawn_main" in " ".join(process.cmdline()):
-        what = "one that answers"
-    elif "resource_tracker" in " ".join(process.cmdline()):
+    command = " ".join(process.cmdline())
+    if "resource_tracker" in command:
         what = "Python's, which tidies up"
+    elif "spawn_main" in command:
+        what = "one that answers"
+    elif len(_serving(server)) > 1:
+        what = "the first, which serves nothing"
+    else:
+        what = "the one"
     return Share(
         what,
         rss_mb=whole["Rss"],
