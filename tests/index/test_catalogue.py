@@ -386,7 +386,7 @@ def test_a_fits_table_of_impossible_rows_is_refused(
 @pytest.mark.slow
 def test_memory_does_not_grow_with_a_fits_table(tmp_path: Path) -> None:
     peaks = []
-    for count in (10, 6_000, 18_000):
+    for count in (10, 15_000, 45_000):
         fits_table(count).write(tmp_path / f"{count}.fits")
         tracemalloc.start()
         read_catalogue(tmp_path / f"{count}.fits")
