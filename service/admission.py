@@ -28,6 +28,9 @@ _log = logging.getLogger(__name__)
 # Always answered: what asks whether the service lives, and files.
 _EXEMPT = ("/livez", "/readyz", "/metrics", "/static/")
 
+# Bodies of files that come at the same time, for each place: they cost little yet.
+_COMING_EACH = 4
+
 # Waits that are told of, in ms.
 _NOTED_MS = 0.1
 
@@ -54,7 +57,7 @@ class Admission:
     places
         Of each line.
     files
-        Of which the body has come.
+        Places of `Inference`; the bodies of four times as many may come together.
     wait_s
         Longest wait.
     """
@@ -63,7 +66,7 @@ class Admission:
         self._app = app
         self.reads = Line(places, wait_s=wait_s)
         self.others = Line(places, wait_s=wait_s)
-        self._files = Files(files, self.reads)
+        self._files = Files(_COMING_EACH * files, self.reads)
         self._refusals = self._told = 0
         self._reporting = False
 
@@ -117,8 +120,9 @@ class Admission:
     async def _pass_file(self, scope: Scope, receive: Receive, send: Send) -> None:
         """If it is let in; may raise `OverloadedError`."""
         inference: Inference = scope["app"].state.resources.inference
-        inference.check_room()
-        upload = self._files.let_in(inference.waiting)
+        # Who will find no place would be read and parsed in vain.
+        inference.check_room(besides=self._files.whole)
+        upload = self._files.let_in()
         when_taken(scope, lambda: self._files.leave(upload))
 
         async def received() -> Message:

@@ -93,8 +93,8 @@ class Config(BaseSettings):
         Field(
             ge=1,
             le=10_000,
-            description="Uploads that come, are decoded, embedded or wait for it; more "
-            "are refused (503) before they are read",
+            description="Uploads that have come and are decoded, embedded or wait "
+            "for it; more are refused (503) before they are read",
         ),
     ] = 32
     deadline_s: Annotated[

@@ -12,9 +12,6 @@ from twinjet.service.line import Line
 # A body comes at once or its client is slow; who is slow keeps nobody else out.
 _COMING_S = 1.0
 
-# Bodies that come at the same time, for each place: what they cost is little.
-_COMING_EACH = 4
-
 # Whatever becomes of the searches, one file is let in after so long.
 _EACH_S = 1.0
 
@@ -37,32 +34,31 @@ class Upload:
 class Files:
     """Which requests with files are let in, before any of their bodies is read.
 
-    Those that find no place later would have been read and parsed in vain. Of them the
-    same part is let in as of the searches, and one in a second at least: else under
-    load a few files would take the processor from all of these.
+    Of them the same part is let in as of the searches, and one in a second at least:
+    else under load a few files would take the processor from all of these.
 
     Parameters
     ----------
-    places
-        Of those whose body has come.
+    most_coming
+        Bodies that come at the same time, without those that are slow to come.
     searches
         The line of those.
     """
 
-    def __init__(self, places: int, searches: Line) -> None:
-        self._places = places
+    def __init__(self, most_coming: int, searches: Line) -> None:
+        self._most_coming = most_coming
         self._searches = searches
         self._let_in: set[Upload] = set()
         self._credit = 1.0  # for so many
         self._latest = float("-inf")
 
-    def let_in(self, waiting: int) -> Upload:
-        """Let one in; it is to `leave` when its file is taken, or at its end.
+    @property
+    def whole(self) -> int:
+        """How many have come whole and are not taken yet."""
+        return sum(one.whole for one in self._let_in)
 
-        Parameters
-        ----------
-        waiting
-            How many have a place already.
+    def let_in(self) -> Upload:
+        """Let one in; it is to `leave` when its file is taken, or at its end.
 
         Raises
         ------
@@ -70,12 +66,17 @@ class Files:
             It is not let in.
         """
         now = time.monotonic()
-        whole = waiting + sum(one.whole for one in self._let_in)
         coming = sum(
             not one.whole and now - one.since_s < _COMING_S for one in self._let_in
         )
-        _check(whole, self._places)
-        _check(coming, _COMING_EACH * self._places)
+        if coming >= self._most_coming:
+            detail = f"the bodies of {coming} uploads come; try again in a moment"
+            raise OverloadedError(
+                detail,
+                limit=self._most_coming,
+                actual=coming,
+                retry_after_s=_RETRY_AFTER_S,
+            )
         self._spend(now)
         one = Upload(now)
         self._let_in.add(one)
@@ -111,14 +112,3 @@ def taken(scope: Scope) -> None:
     leave: Callable[[], None] | None = scope["state"].get(_TAKEN)
     if leave is not None:
         leave()
-
-
-def _check(there: int, room: int) -> None:
-    if there >= room:
-        detail = f"{there} uploads are under way; try again in a moment"
-        raise OverloadedError(
-            detail,
-            limit=room,
-            actual=there,
-            retry_after_s=_RETRY_AFTER_S,
-        )

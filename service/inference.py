@@ -88,8 +88,13 @@ class Inference:
         """Uploads that have a place."""
         return self._taken
 
-    def check_room(self) -> None:
+    def check_room(self, *, besides: int = 0) -> None:
         """Refuse an upload that would find no place.
+
+        Parameters
+        ----------
+        besides
+            Uploads that have none yet and come before it.
 
         Raises
         ------
@@ -97,12 +102,13 @@ class Inference:
             All places are taken, or there is nobody to decode.
         """
         self._decoders.check()
-        if self._taken >= self._places:
-            detail = f"{self._taken} uploads wait already; try again in a moment"
+        there = self._taken + besides
+        if there >= self._places:
+            detail = f"{there} uploads wait already; try again in a moment"
             raise OverloadedError(
                 detail,
                 limit=self._places,
-                actual=self._taken,
+                actual=there,
                 retry_after_s=_RETRY_AFTER_S,
             )
 

@@ -46,7 +46,8 @@ def measure(args: argparse.Namespace) -> None:
         with serving(home, sum(cores(), ()), *options) as server:
             time.sleep(2)
             rate = _touch(args, server.port)
-            shares = [_share(home, one, server.pid) for one in _serving(server.pid)]
+            there = _serving(server.pid)
+            shares = [_share(home, one, alone=len(there) == 1) for one in there]
         raw[count] = {
             "answers_per_s": rate,
             "processes": [dataclasses.asdict(one) for one in shares],
@@ -95,7 +96,7 @@ def _serving(pid: int) -> list[psutil.Process]:
     ]
 
 
-def _share(home: Path, process: psutil.Process, server: int) -> Share:
+def _share(home: Path, process: psutil.Process, *, alone: bool) -> Share:
     whole = _parts(Path(f"/proc/{process.pid}/smaps_rollup").read_text("ascii"))
     index = dict.fromkeys(_PARTS, 0.0)
     mapped = Path(f"/proc/{process.pid}/smaps").read_text("utf-8")
@@ -109,10 +110,10 @@ def _share(home: Path, process: psutil.Process, server: int) -> Share:
         what = "Python's, which tidies up"
     elif "spawn_main" in command:
         what = "one that answers"
-    elif len(_serving(server)) > 1:
-        what = "the first, which serves nothing"
-    else:
+    elif alone:
         what = "the one"
+    else:
+        what = "the first, which serves nothing"
     return Share(
         what,
         rss_mb=whole["Rss"],

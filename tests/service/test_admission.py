@@ -116,9 +116,9 @@ def test_bodies_have_a_line_of_their_own_and_uploads_a_third_one(
         assert batch(served).status_code == 200
 
 
-def lets_in(files: Files, waiting: int = 0) -> Upload | None:
+def lets_in(files: Files) -> Upload | None:
     try:
-        return files.let_in(waiting)
+        return files.let_in()
     except OverloadedError:
         return None
 
@@ -137,29 +137,28 @@ def test_of_files_the_same_part_is_let_in_as_of_searches(
     assert first + (lets_in(files) is not None) == let_in
 
 
-def test_files_whose_body_has_come_count_with_those_that_wait() -> None:
-    files = Files(3, Line(1, wait_s=1.0))
-    first, second = lets_in(files), lets_in(files)
-    assert first is not None
-    assert second is not None
+def test_a_file_counts_from_when_its_body_has_come_until_it_is_taken() -> None:
+    files = Files(100, Line(1, wait_s=1.0))
+    first, second = files.let_in(), files.let_in()
+    assert files.whole == 0
     first.whole = second.whole = True
-    assert lets_in(files, 1) is None
-    assert lets_in(files, 0) is not None
+    assert files.whole == 2
     for _ in range(2):  # its file is taken, and it ends
         files.leave(first)
-    assert lets_in(files, 1) is not None
-    assert lets_in(files, 2) is None
-    files.leave(second)
-    assert lets_in(files, 2) is not None
+        assert files.whole == 1
 
 
-def test_of_bodies_that_come_more_are_let_in_and_slow_ones_do_not_count(
+def test_so_many_bodies_come_at_a_time_and_slow_ones_do_not_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    files = Files(3, Line(1, wait_s=1.0))
+    files = Files(12, Line(1, wait_s=1.0))
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now)
-    assert sum(lets_in(files) is not None for _ in range(100)) == 12
+    some = [lets_in(files) for _ in range(100)]
+    assert sum(one is not None for one in some) == 12
+    assert some[0] is not None
+    some[0].whole = True
+    assert sum(lets_in(files) is not None for _ in range(100)) == 1
     now += 1.1
     assert sum(lets_in(files) is not None for _ in range(100)) == 12
 

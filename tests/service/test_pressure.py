@@ -17,6 +17,7 @@ from serving import Running, read_answer, running, upload_bytes, wait_until
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
 from twinjet.service.decoding.decoder import Decoder
+from twinjet.service.files import Files
 from twinjet.service.inference import Inference
 
 
@@ -114,6 +115,17 @@ def test_a_full_queue_refuses_at_once_and_answers_those_who_wait(
             assert (by_id.status_code, by_json.status_code) == (200, 200)
         assert [one.result().status_code for one in waiting] == [200, 200]
         assert post(served, cutout).status_code == 200
+
+
+def test_whose_body_has_come_is_before_those_who_come(
+    config: Config, cutout: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with service(config, upload_queue=2) as served:
+        monkeypatch.setattr(Files, "whole", property(lambda _: 1))
+        assert post(served, cutout).status_code == 200
+        monkeypatch.setattr(Files, "whole", property(lambda _: 2))
+        body = assert_problem(post(served, cutout), 503, "overloaded")
+        assert (body["limit"], body["actual"]) == (2, 2)
 
 
 @pytest.mark.parametrize("path", ["/similar", "/embeddings"])
