@@ -17,6 +17,8 @@ from twinjet.model.backbone import Backbone
 # Its reporting of usage, which sends at the mere import, unless it is not there.
 _TELEMETRY = "openvino_telemetry"
 
+_IMPORTING = Lock()
+
 
 class OpenVinoNetwork:
     """Features of images, from OpenVINO on the processor.
@@ -78,7 +80,6 @@ class OpenVinoNetwork:
             return self._compiled[threads]
 
 
-@cache
 def openvino_module() -> ModuleType:
     """OpenVINO, without what tells its makers that it was imported.
 
@@ -87,6 +88,12 @@ def openvino_module() -> ModuleType:
     ImportError
         It is not installed.
     """
+    with _IMPORTING:  # of two threads each would put back what the other had
+        return _imported()
+
+
+@cache
+def _imported() -> ModuleType:
     before = sys.modules.get(_TELEMETRY)
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment] # cannot be imported
     try:

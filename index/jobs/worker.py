@@ -106,6 +106,7 @@ class Worker:
         self._default = encoder
         self._named = named
         self._encoder = lru_cache(maxsize=2)(self._load)
+        self._loading = threading.Lock()
         self._presence = presence_of(store.engine, home.path / "workers")
         self._patience_s = (
             self._presence.patience_s if patience_s is None else patience_s
@@ -154,10 +155,12 @@ class Worker:
 
     def workshop(self, request: ReindexRequest) -> Workshop:
         """What a build needs."""
+        with self._loading:  # once, though several shards begin together
+            encoder = self._encoder(request.encoder)
         return Workshop(
             home=self.home,
             store=self.store,
-            encoder=self._encoder(request.encoder),
+            encoder=encoder,
             provider=open_provider(request.cutouts),
             pixel_scale_arcsec=request.pixel_scale_arcsec,
             engine=self.engine,

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import chain, count, repeat
 
@@ -28,6 +29,7 @@ from twinjet.index.jobs.jobs import Job
 from twinjet.index.jobs.worker import Worker
 from twinjet.index.plan import Watcher
 from twinjet.index.reindex import check_build, embed_shard
+from twinjet.model.encoder import Encoder
 from twinjet.service.app import create_app
 from twinjet.service.cli import cli
 from twinjet.service.config import Config
@@ -436,6 +438,27 @@ def test_a_shard_that_one_worker_cannot_make_another_does(
     assert failed
     assert job.report is not None, job.error
     assert (job.report["count"], job.report["failed_shards"]) == (32, [])
+
+
+def test_shards_that_begin_together_load_one_encoder(
+    installation: Installation,
+) -> None:
+    request = installation.sky(6)
+    loaded: list[Encoder] = []
+
+    def slowly() -> Encoder:
+        time.sleep(0.2)
+        loaded.append(small_encoder())
+        return loaded[-1]
+
+    url = system_url(installation.database_url, installation.home.path)
+    with (
+        Worker(installation.home, installation.store, url, encoder=slowly) as worker,
+        ThreadPoolExecutor(4) as threads,
+    ):
+        shops = list(threads.map(worker.workshop, [request] * 4))
+    assert len(loaded) == 1
+    assert all(shop.encoder is loaded[0] for shop in shops)
 
 
 def test_a_worker_of_another_home_does_not_begin(

@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -13,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from skies import encoder_of_rounding, small_encoder
 
+from twinjet.model import openvino_network
 from twinjet.model.backbone import Backbone
 from twinjet.model.cutout import Cutout
 from twinjet.model.encoder import (
@@ -158,6 +162,24 @@ def test_importing_openvino_tells_nobody(tmp_path: Path) -> None:
     )
     # Where its makers' reporting keeps the number of the machine.
     assert not (tmp_path / "intel").exists()
+
+
+def test_one_thread_at_a_time_imports_openvino(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    openvino_network._imported.cache_clear()
+    calls: list[str] = []
+
+    def slowly(name: str) -> ModuleType:
+        calls.append(name)
+        time.sleep(0.2)
+        return import_module(name)
+
+    monkeypatch.setattr(openvino_network, "import_module", slowly)
+    with ThreadPoolExecutor(4) as threads:
+        found = threads.map(lambda _: openvino_network.openvino_module(), range(4))
+        assert len(set(found)) == 1
+    assert calls == ["openvino"]
 
 
 def test_where_openvino_is_not_installed_torch_runs_the_encoder() -> None:
