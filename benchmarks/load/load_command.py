@@ -1,6 +1,7 @@
 """How the service bears load: over loopback, bounded in number and time.
 
     python benchmarks/load rates       # latency and refusals by the rate of arrivals
+    python benchmarks/load goodput     # of an overload, beside the capacity, in turns
     python benchmarks/load soak        # memory over half an hour
     python benchmarks/load processes   # memory of several processes over one index
     python benchmarks/load slow        # others beside hundreds of clients that stall
@@ -16,6 +17,7 @@ import argparse
 from pathlib import Path
 from types import ModuleType
 
+import goodput
 import rates
 import sharing
 import soak
@@ -43,6 +45,10 @@ def main() -> None:
     kinds = ["id", "mixed", "upload"]
     one.add_argument("--kinds", nargs="+", default=kinds, choices=kinds)
     one.add_argument("--parts", nargs="+", type=float, default=list(rates.PARTS))
+    one.add_argument("--seconds", type=float, default=12.0)
+    one = verb("goodput", goodput, 100_000)
+    one.add_argument("--kinds", nargs="+", default=kinds, choices=kinds)
+    one.add_argument("--rounds", type=int, default=8)
     one.add_argument("--seconds", type=float, default=12.0)
     one = verb("soak", soak, 100_000)
     one.add_argument("--minutes", type=float, default=30.0)

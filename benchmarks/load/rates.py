@@ -7,6 +7,7 @@ which is the largest, half of the capacity, to see how soon the service is as be
 
 import argparse
 import time
+from collections.abc import Mapping
 
 from arrivals import Outcome, Plan, run
 from findings import head, table, tell
@@ -20,6 +21,12 @@ PARTS = (0.25, 0.5, 0.75, 0.9, 1.0, 2.0, 4.0)
 # Clients of the closed loop: the best of these is the capacity.
 _CLIENTS = (2, 4, 8)
 _AFTER_S = 6.0
+
+NAMES: Mapping[Kind, str] = {
+    "id": "By ID",
+    "upload": "Uploads",
+    "mixed": "By ID, 5 % uploads",
+}
 _PAUSE_S = 1.0
 
 
@@ -107,10 +114,9 @@ def _measured(
 def _told(
     args: argparse.Namespace, kind: Kind, capacity: float, rows: dict[float, Figures]
 ) -> str:
-    names = {"id": "By ID", "upload": "Uploads", "mixed": "By ID, 5 % uploads"}
     server, load = (",".join(map(str, some)) for some in cores())
     intro = (
-        f"**{names[kind]}**, {args.sources:,} sources: at most {capacity:.1f} answers "
+        f"**{NAMES[kind]}**, {args.sources:,} sources: at most {capacity:.1f} answers "
         f"a second (server on core {server}, load on {load}). "
         f"{'Random' if args.poisson else 'Constant'} arrivals, {args.seconds:g} s "
         "each, times from when a request was due."
