@@ -97,6 +97,15 @@ class Config(BaseSettings):
             "for it; more are refused (503) before they are read",
         ),
     ] = 32
+    upload_wait_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=3600,
+            description="Seconds that one of them may wait for its turn, as the latest "
+            "turns tell; who would wait longer is refused at once (503), but for four",
+        ),
+    ] = 2.0
     deadline_s: Annotated[
         float,
         Field(

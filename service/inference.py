@@ -15,9 +15,13 @@ from twinjet.service.batcher import Batcher
 from twinjet.service.decoding.pool import Decoders
 from twinjet.service.decoding.replies import Decoded
 from twinjet.service.errors import OverloadedError
+from twinjet.service.pace import Pace
 
 # Told to who is refused while the queue is full, which takes less to be worked off.
 _RETRY_AFTER_S = 1.0
+
+# So many may wait however long it takes: who comes alone is not refused.
+_ALWAYS = 4
 
 _T = TypeVar("_T")
 
@@ -40,16 +44,20 @@ class Inference:
     """Decode and embed uploads.
 
     Each has a place from when its body has come until it is embedded, and all wait in
-    one line: for a process that decodes, then for the encoder. When there is no place
-    left, or a deadline passes before the turn comes, the upload is refused; what has
-    been begun is finished. Of a call that is cancelled the place is free at once.
+    one line: for a process that decodes, then for the encoder. How soon those before
+    had their turns says how many places there are: under a load of other requests,
+    which have the processor too, fewer. When there is none left, or a deadline passes
+    before the turn comes, the upload is refused; what has been begun is finished. Of a
+    call that is cancelled the place is free at once.
 
     Parameters
     ----------
     encoder
         In force for the life of the service.
     queue
-        Places.
+        Places, at most.
+    wait_s
+        Longest wait for a turn that is reckoned with.
     decoders
         Processes that decode; started and closed here.
     deadline_s
@@ -61,12 +69,16 @@ class Inference:
         encoder: Encoder,
         *,
         queue: int,
+        wait_s: float,
         decoders: Decoders,
         deadline_s: float,
     ) -> None:
         self.encoder = encoder
-        self._places = queue
+        self._most = queue
+        self._wait_s = wait_s
         self._taken = 0
+        self._pace = Pace()
+        self._left_empty = float("-inf")
         self._deadline_s = deadline_s
         self._decoders = decoders
         self._batcher = Batcher(encoder)
@@ -103,11 +115,13 @@ class Inference:
         """
         self._decoders.check()
         there = self._taken + besides
-        if there >= self._places:
+        least = min(_ALWAYS, self._most)
+        room = self._pace.turns_in(self._wait_s, least=least, most=self._most)
+        if there >= room:
             detail = f"{there} uploads wait already; try again in a moment"
             raise OverloadedError(
                 detail,
-                limit=self._places,
+                limit=room,
                 actual=there,
                 retry_after_s=_RETRY_AFTER_S,
             )
@@ -140,7 +154,7 @@ class Inference:
             The bytes are no usable cutout.
         """
         self.check_room()
-        self._taken += 1
+        self._come()
         try:
             started = time.perf_counter()
             decoded = await self._decoded(
@@ -163,7 +177,19 @@ class Inference:
             }
             return Embedded(decoded, embedding.vector, timings)
         finally:
-            self._taken -= 1
+            self._go()
+
+    def _come(self) -> None:
+        if not self._taken:
+            self._pace.begin(time.monotonic() - self._left_empty)
+        self._taken += 1
+
+    def _go(self) -> None:
+        now = time.monotonic()
+        self._pace.count(now)
+        self._taken -= 1
+        if not self._taken:
+            self._left_empty = now
 
     async def _decoded(
         self, started: float, read: Callable[[], Awaitable[bytes]], **task: Any

@@ -4,6 +4,7 @@ import asyncio
 import time
 
 from twinjet.service.errors import OverloadedError
+from twinjet.service.pace import Pace
 
 # A burst may wait as long as the setting says. In a line that has not been empty for
 # so long it would be every request's wait, and none would have a turn the sooner for it
@@ -21,12 +22,6 @@ _WAITING_EACH = 16
 
 # Times the longest wait that is reckoned with: then the reckoning was wrong.
 _PATIENCE = 4.0
-
-# After so long without anybody waiting, what was computed then says nothing.
-_FORGOTTEN_S = 5.0
-
-# How much the latest turn counts in the mean time between two.
-_LATEST = 0.1
 
 # How much the latest who came counts in the share of those who were let in, and how
 # long that share stands for the next ones, from when somebody was refused.
@@ -58,8 +53,7 @@ class Line:
         # The oldest first; each is told whether it has a place.
         self._waiting: dict[asyncio.Future[bool], None] = {}
         self._was_empty = self._left_empty = float("-inf")
-        self._latest_turn: float | None = None
-        self._between_turns_s = 0.0
+        self._pace = Pace()
         self._share = 1.0
         self._last_refusal = float("-inf")
 
@@ -92,9 +86,8 @@ class Line:
             now = time.monotonic()
             empty_s = now - self._left_empty
             if empty_s > _GAP_S:
-                self._was_empty, self._latest_turn = now, None
-            if empty_s > _FORGOTTEN_S:
-                self._between_turns_s = 0.0
+                self._was_empty = now
+                self._pace.begin(empty_s)
             if self._taken < self._places:
                 self._taken += 1
                 self._count_comer(let_in=True)
@@ -126,7 +119,7 @@ class Line:
             self._strike(turn)
             if not turn.done():  # cancelled, and its task does not know it yet
                 turn.set_result(True)
-                self._count_turn()
+                self._pace.count(time.monotonic())
                 break
         else:
             self._taken -= 1
@@ -139,22 +132,12 @@ class Line:
         alone = max(1, _OF_A_BROWSER - self._places)
         least = alone if standing else _OF_A_BROWSER
         most = _WAITING_EACH * self._places
-        if wait_s >= most * self._between_turns_s:
-            return most
-        return max(least, int(wait_s / self._between_turns_s))
+        return self._pace.turns_in(wait_s, least=least, most=most)
 
     def _count_comer(self, *, let_in: bool) -> None:
         self._share = self.share + _LATEST_COMER * (let_in - self.share)
         if not let_in:
             self._last_refusal = time.monotonic()
-
-    def _count_turn(self) -> None:
-        now = time.monotonic()
-        if self._latest_turn is not None:
-            between_s = now - self._latest_turn
-            weight = _LATEST if self._between_turns_s else 1.0
-            self._between_turns_s += weight * (between_s - self._between_turns_s)
-        self._latest_turn = now
 
     def _give_up(self, turn: asyncio.Future[bool]) -> None:
         if not turn.done():

@@ -133,6 +133,7 @@ class Resources:
         self.inference = Inference(
             encoder_of(config),
             queue=config.upload_queue,
+            wait_s=config.upload_wait_s,
             decoders=Decoders(config.decoders),
             deadline_s=config.deadline_s,
         )

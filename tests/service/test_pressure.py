@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -126,6 +127,32 @@ def test_whose_body_has_come_is_before_those_who_come(
         monkeypatch.setattr(Files, "whole", property(lambda _: 2))
         body = assert_problem(post(served, cutout), 503, "overloaded")
         assert (body["limit"], body["actual"]) == (2, 2)
+
+
+def test_who_would_wait_too_long_is_refused_though_there_are_places(
+    config: Config, cutout: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"upload_queue": 32, "upload_wait_s": 0.5}
+    with service(config, **settings) as served, ThreadPoolExecutor(24) as clients:
+        encoder = inference_of(served).encoder
+        embed = encoder.embed_images
+
+        def slowly(images: Any, **how: Any) -> Any:
+            time.sleep(0.3)
+            return embed(images, **how)
+
+        monkeypatch.setattr(encoder, "embed_images", slowly)
+        monkeypatch.setattr(encoder, "in_one_batch", lambda **_: 1)
+        # Of the first ones nobody knows how long they will wait.
+        first = [clients.submit(post, served, cutout) for _ in range(3)]
+        assert [one.result().status_code for one in first] == [200] * 3
+        many = [clients.submit(post, served, cutout) for _ in range(24)]
+        answers = [one.result() for one in many]
+        refused = [one for one in answers if one.status_code != 200]
+        assert 4 <= len(answers) - len(refused) < 24
+        # Four may always wait.
+        limits = {assert_problem(one, 503, "overloaded")["limit"] for one in refused}
+        assert limits == {4}
 
 
 @pytest.mark.parametrize("path", ["/similar", "/embeddings"])
