@@ -7,6 +7,7 @@ just after it.
 """
 
 import argparse
+from collections import Counter
 
 import numpy as np
 from findings import head, table, tell
@@ -64,6 +65,9 @@ def _in_turns(
         f"it** ({100 * mean['low']:.0f} to {100 * mean['high']:.0f}, 95 % by bootstrap "
         "over the rounds)."
     )
+    faults = sum((Counter(one.faults) for one in overloads), Counter[str]())
+    for fault, number in faults.items():
+        text += f" {number} failed: {fault}."
     return text, {
         "clients": clients,
         "capacities": [round(one, 2) for one in capacities],
