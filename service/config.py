@@ -165,6 +165,15 @@ class Config(BaseSettings):
             "something must be taken of an answer; then the connection is closed",
         ),
     ] = 10.0
+    keep_alive_s: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=3600,
+            description="Seconds that a connection without a request stays open; a "
+            "proxy must close its own before",
+        ),
+    ] = 5
     connections: Annotated[
         int,
         Field(

@@ -2,29 +2,11 @@
 
 from fastapi import HTTPException, Request
 from starlette.datastructures import Headers
-from starlette.routing import Match
-from starlette.types import Scope
 
-from twinjet.service.json_body import JsonBodyRoute
 from twinjet.service.tables import MEDIA_TYPES, Format
 
 JSON = "application/json"
 FORM = "multipart/form-data"
-
-
-class JsonRoute(JsonBodyRoute):
-    """A route for JSON bodies alone: others go to the next route of the same path."""
-
-    def takes(self, scope: Scope) -> bool:
-        """Whether the kind of the body is its own; `Routes` asks, too."""
-        return media_type(Headers(scope=scope)) == JSON
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Whether the path, the method and the kind of the body are its own."""
-        match, inner = super().matches(scope)
-        if match == Match.FULL and not self.takes(scope):
-            return Match.NONE, {}
-        return match, inner
 
 
 def form_only(request: Request) -> None:

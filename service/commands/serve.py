@@ -173,6 +173,7 @@ def _settings(config: Config, app: FastAPI | None = None) -> uvicorn.Config:
         ws="none",
         # With so many uvicorn refuses what they ask, and we one that is new.
         limit_concurrency=config.connections + 1,
+        timeout_keep_alive=config.keep_alive_s,
         timeout_graceful_shutdown=_GRACE_S,
         # Else it would believe whoever comes from this machine.
         proxy_headers=False,

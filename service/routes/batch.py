@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, File, Query, Response, UploadFile
 from twinjet.index.batch import Asked, read_batch, similar_to_each
 from twinjet.index.options import Options
 from twinjet.service.answers import Asking, AskingDep
-from twinjet.service.content import JSON, JsonRoute, form_only
+from twinjet.service.content import JSON, form_only
 from twinjet.service.dependencies import OptionsDep, ResourcesDep
+from twinjet.service.json_body import JsonRoute
 from twinjet.service.regions import MocFile, within, within_moc
 from twinjet.service.responses import FORM, PINNED, TABLE_RESPONSES, problems
 from twinjet.service.schemas_batch import BatchIn, BatchOut

@@ -3,8 +3,9 @@
 from fastapi import APIRouter, Response
 
 from twinjet.service.answers import AskingDep
-from twinjet.service.content import JSON, JsonRoute
+from twinjet.service.content import JSON
 from twinjet.service.dependencies import OptionsDep
+from twinjet.service.json_body import JsonRoute
 from twinjet.service.regions import within
 from twinjet.service.schemas import QueryOut, SimilarOut
 from twinjet.service.schemas_examples import ExamplesIn, ExamplesOut

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from commands import TWINJET
 
+from twinjet.service.commands import serve
 from twinjet.service.config import Config, configured
 from twinjet.service.misconfiguration import ConfigError
 
@@ -18,7 +19,9 @@ WRONG = {
     "VECTORS_MEMORY_MB": "0",
     "MAX_UPLOAD_BYTES": "many",
     "UPLOAD_QUEUE": "0",
+    "UPLOAD_WAIT_S": "0",
     "DEADLINE_S": "-1",
+    "KEEP_ALIVE_S": "0",
     "DECODERS": "257",
     "BODY_STALL_S": "nan",
     "BODY_BYTES_PER_S": "1.5",
@@ -91,3 +94,13 @@ def test_a_server_with_a_wrong_setting_ends_with_one_line(
     lines = done.stderr.strip().splitlines()
     assert (done.returncode, len(lines)) == (1, 1), done.stderr
     assert lines[0].startswith("twinjet: TWINJET_UPLOAD_QUEUE='none': ")
+
+
+def test_what_the_server_is_told(config: Config) -> None:
+    told = serve._settings(
+        config.model_copy(update={"keep_alive_s": 77, "connections": 8})
+    )
+    assert told.timeout_keep_alive == 77
+    # uvicorn refuses what the last one asks.
+    assert told.limit_concurrency == 9
+    assert not told.proxy_headers

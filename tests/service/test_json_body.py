@@ -76,6 +76,16 @@ def test_a_body_that_cannot_be_read_is_refused_with_its_place(
     assert body["position"] == position
 
 
+@pytest.mark.parametrize(("method", "path"), ROUTES)
+def test_more_values_than_are_read_are_refused_before(
+    admin: TestClient, method: str, path: str
+) -> None:
+    data = b'{"like": [' + b"1," * ((1 << 20) + 1) + b"1]}"
+    answer = admin.request(method, path, content=data)
+    body = assert_problem(answer, 413, "payload-too-large")
+    assert (body["limit"], body["actual"]) == (1 << 20, (1 << 20) + 1)
+
+
 def test_whole_characters_are_read(client: TestClient) -> None:
     # A pair of escapes, and a backslash before letters that look like half of one.
     for text in (rb'{"like": ["\ud83d\ude00"]}', rb'{"like": ["\\ud800"]}'):
