@@ -31,9 +31,10 @@ torture: $(VENV)/.developed ## the long form of the tests, and the fuzzers; hour
 	for target in headers decode where region moc; do \
 	  $(BIN)/python tests/fuzz/fuzz.py $$target $(or $(SECONDS_EACH),600) || exit 1; done
 
-audit: $(VENV)/.developed ## safe versions and licences of what runs; an SBOM, in dist/
+audit: $(VENV)/.developed ## safe versions, licences, faults that bandit knows; an SBOM, in dist/
 	$(BIN)/pytest tests/test_supply_chain.py
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[audit]'
+	$(BIN)/bandit --quiet --recursive -ll service index model
 	sh .ci/sbom
 
 lint: $(VENV)/.developed ## style and layers

@@ -42,7 +42,7 @@ _TAKE = sa.text(f"""
 INSERT INTO rate (caller, due) VALUES (:caller, :now + :step)
 ON CONFLICT (caller) DO UPDATE SET due = {_OWED} + :step
 WHERE {_OWED} + :step <= :now + :most
-RETURNING due""")  # noqa: S608 - of constants
+RETURNING due""")  # noqa: S608  # nosec B608 - of constants
 _LOOK = sa.text("SELECT due FROM rate WHERE caller = :caller")
 _SWEEP = sa.text("DELETE FROM rate WHERE due < :now OR due > :now + :most")
 

@@ -143,7 +143,7 @@ class SpilledSources:
         with _on_disk():
             yield from map(
                 source_of,
-                self._db.execute(f"SELECT {_FIELDS} FROM source ORDER BY {order}"),  # noqa: S608 - one of two
+                self._db.execute(f"SELECT {_FIELDS} FROM source ORDER BY {order}"),  # noqa: S608  # nosec B608 - one of two
             )
 
 

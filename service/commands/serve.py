@@ -218,7 +218,7 @@ def _greet(root: str, started: float) -> None:
 
 def _get(url: str) -> dict[str, list[dict[str, dict[str, str]]]]:
     # The address is our own server's.
-    with urllib.request.urlopen(url, timeout=60) as response:  # noqa: S310
+    with urllib.request.urlopen(url, timeout=60) as response:  # noqa: S310  # nosec B310
         answer: dict[str, list[dict[str, dict[str, str]]]] = json.load(response)
         return answer
 
