@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twinjet.service.content import FORM, media_type
-from twinjet.service.errors import OverloadedError, refusal, was_overload
+from twinjet.service.errors import OverloadedError, overload, refusal
 from twinjet.service.files import Files, taken, when_taken
 from twinjet.service.inference import Inference
 from twinjet.service.line import Line
@@ -68,6 +68,7 @@ class Admission:
         self.others = Line(places, wait_s=wait_s)
         self._files = Files(_COMING_EACH * files, self.reads)
         self._refusals = self._told = 0
+        self._latest = ""
         self._reporting = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,8 +81,8 @@ class Admission:
             return
 
         async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start" and was_overload(scope):
-                self._count_refusal()
+            if message["type"] == "http.response.start":
+                self._count_refusal(overload(scope))
             await send(message)
 
         try:
@@ -139,9 +140,12 @@ class Admission:
         finally:
             self._files.leave(upload)
 
-    def _count_refusal(self) -> None:
-        """One line in the log for many refusals."""
+    def _count_refusal(self, why: str | None) -> None:
+        """One line in the log for many refusals; none of what is answered."""
+        if why is None:
+            return
         self._refusals += 1
+        self._latest = why
         if not self._reporting:
             self._report()
 
@@ -149,7 +153,8 @@ class Admission:
         """Tell of those since the last line, and so again while there are some."""
         self._reporting = self._refusals > self._told
         if self._reporting:
-            _log.warning("overloaded: %d requests refused so far", self._refusals)
+            told = "overloaded: %d requests refused so far; the latest was told: %s"
+            _log.warning(told, self._refusals, self._latest)
             self._told = self._refusals
             asyncio.get_running_loop().call_later(_REPORT_EACH_S, self._report)
 

@@ -101,7 +101,7 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     index_errors.EncoderMismatchError: (503, "model-mismatch"),
 }
 
-# In the state of a request, that there was no room for it.
+# In the state of a request, why there was no room for it.
 _OVERLOAD = "overload"
 
 # What a status of the framework itself is called.
@@ -303,9 +303,10 @@ def lookup(error: type[Exception]) -> tuple[int, str] | None:
     return None
 
 
-def was_overload(scope: Scope) -> bool:
-    """Whether a request was refused since there is no room for it."""
-    return bool(scope.get("state", {}).get(_OVERLOAD, False))
+def overload(scope: Scope) -> str | None:
+    """Why there was no room for a request; None where there was."""
+    why: str | None = scope.get("state", {}).get(_OVERLOAD)
+    return why
 
 
 async def refusal(request: Request, exc: HTTPException) -> JSONResponse:
@@ -347,7 +348,7 @@ async def _domain_error(request: Request, exc: Exception) -> JSONResponse:
 async def _request_error(request: Request, exc: Exception) -> JSONResponse:
     assert isinstance(exc, RequestError)  # noqa: S101 - for the type checker
     if isinstance(exc, OverloadedError):
-        request.scope.setdefault("state", {})[_OVERLOAD] = True
+        request.scope.setdefault("state", {})[_OVERLOAD] = exc.detail
     limit, actual = exc.limit, exc.actual
     response = problem(
         request, exc.status_code, exc.name, exc.detail, limit=limit, actual=actual

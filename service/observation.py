@@ -8,7 +8,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twinjet.service.content import FORM, media_type
-from twinjet.service.errors import METHODS, unforeseen, was_overload
+from twinjet.service.errors import METHODS, overload, unforeseen
 from twinjet.service.metrics import Metrics
 
 _log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class _Exchange:
             fields["aborted"] = True
         # Refusals of an overload come by the hundred; `Admission` sums them up.
         failed = self.status is None or self.status >= _FAULT
-        failed = aborted or (failed and not was_overload(self._scope))
+        failed = aborted or (failed and overload(self._scope) is None)
         level = logging.WARNING if failed else logging.INFO
         _log.log(
             level,
