@@ -96,7 +96,7 @@ def test_every_route_declares_its_scope(closed: TestClient) -> None:
             assert level in {"ingest", "admin"}, path
     assert {path for (_, path), level in levels.items() if level == "public"} == {
         *("/", "/docs", "/docs/swagger-ui.js", "/docs/swagger-ui.css"),
-        *("/livez", "/readyz", "/openapi.json", "/static"),
+        *("/livez", "/readyz", "/openapi.json", "/static", "/robots.txt"),
     }
     assert levels["GET", "/metrics"] == "read"
 

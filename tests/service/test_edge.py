@@ -183,3 +183,15 @@ def test_lists_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> Non
     config = Config()
     assert config.cors_origins == (ORIGIN, "http://[::1]:8080")
     assert config.trusted_proxies == ("127.0.0.1", "::1", "10.0.0.0/8")
+
+
+def test_crawlers_are_told_to_look_at_pages_alone(client: TestClient) -> None:
+    answer = client.get("/robots.txt")
+    assert answer.headers["content-type"].startswith("text/plain")
+    rules = answer.text.splitlines()
+    assert rules[:2] == ["User-agent: *", "Disallow: /"]
+    allowed = [rule.removeprefix("Allow: ") for rule in rules[2:]]
+    pages = [path.removesuffix("$") for path in allowed if path.endswith("$")]
+    assert {client.get(path).status_code for path in pages} == {200}
+    # Of what these load.
+    assert [path for path in allowed if not path.endswith("$")] == ["/static/"]
