@@ -16,7 +16,7 @@ from multiprocessing import connection, parent_process
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors import Multiprocess, multiprocess
 
 from twinjet.service import logs
 from twinjet.service.config import Config
@@ -57,11 +57,32 @@ def serve_by_many(
         A process cannot start at all.
     """
     logs.configure(config.log_format)
+    multiprocess.Process = _Process  # type: ignore[misc]  # there is no other way in
     with _environment(config, options):
         supervisor = Multiprocess(server, [listener])
         supervisor.run()
     if any(one.exitcode == STARTUP_FAILURE for one in supervisor.processes):
         raise SystemExit(STARTUP_FAILURE)
+
+
+class _Process(multiprocess.Process):
+    """One that dies while it is asked whether it lives is dead at once.
+
+    uvicorn waits for its answer as long as for one that starts, and meanwhile neither
+    replaces it nor ends.
+    """
+
+    def ping(self, timeout: float = STARTING_S) -> bool:
+        """Whether it answers in so many seconds."""
+        try:
+            self.parent_conn.send(b"ping")
+            connection.wait([self.parent_conn, self.process.sentinel], timeout)
+            if not self.parent_conn.poll():
+                return False
+            self.parent_conn.recv()
+        except (OSError, EOFError):
+            return False
+        return True
 
 
 @contextmanager

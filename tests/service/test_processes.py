@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from serving import wait_until
 
 from twinjet.service.config import Config
 from twinjet.service.metrics import FOLDER
+from twinjet.service.processes import STARTING_S
 
 _PROCESSES = 2
 _BOUND_S = 300
@@ -159,10 +161,13 @@ def test_a_process_that_dies_is_replaced(config: Config, log: Path) -> None:
     with serving(config, log, TWINJET_WORKERS="0") as served:
         before = {one.pid for one in served.answering()}
         killed = served.answering()[0]
+        # It dies while it is asked whether it lives, which is twice in a second.
+        killed.suspend()
+        time.sleep(2)
         killed.kill()
         wait_until(
             lambda: len({one.pid for one in served.answering()} - before) == 1,
-            patience_s=_BOUND_S,
+            patience_s=STARTING_S / 2,
         )
         ask_until(served, lambda: True)
         # Though it does not serve yet, it ends when it is told to.
