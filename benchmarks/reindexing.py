@@ -34,8 +34,8 @@ import numpy as np
 from astropy.io import fits
 
 from twinjet.index.database import create_engine
-from twinjet.index.home import Home
-from twinjet.index.jobs.engine import connect, system_url
+from twinjet.index.home import Home, system_url
+from twinjet.index.jobs.engine import connect
 from twinjet.index.jobs.jobs import Jobs
 from twinjet.index.jobs.progress import ProgressBoard
 from twinjet.index.jobs.request import ReindexRequest

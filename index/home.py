@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from twinjet.index.errors import BuildInProgressError
 from twinjet.index.sharing import SharedStore
 
@@ -98,3 +100,10 @@ class Home:
             lock.write(json.dumps(os.getpid()))
             lock.flush()
             yield
+
+
+def system_url(metadata_url: str, folder: Path) -> str:
+    """Database of the engine under the jobs: the metadata store, or its own file."""
+    if sa.make_url(metadata_url).get_backend_name() == "postgresql":
+        return metadata_url
+    return f"sqlite:///{(folder / 'jobs.sqlite').resolve()}"

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,9 @@ from twinjet.index.source import Column
 from twinjet.index.store import SourceStore
 from twinjet.index.vectors.engine import VectorEngine
 from twinjet.model.errors import DatasetError
-from twinjet.model.probe import Probe, fit_probe
+
+if TYPE_CHECKING:
+    from twinjet.model.probe import Probe
 
 # Sources that are classified, read and written at a time.
 _CHUNK = 10_000
@@ -73,7 +76,7 @@ class Classified:
         SHA-256 of the labels.
     """
 
-    probe: Probe
+    probe: "Probe"
     classes: NDArray[np.int64]
     confidence: NDArray[np.float64]
     digest: str
@@ -163,6 +166,9 @@ def classify(
     rows = np.array([rows_of[name] for name in labels], np.int64)
     names = np.array(list(labels.values()))
     vectors = generation.vectors
+    # scikit-learn is a sixth of what a service imports, and few ask for classes.
+    from twinjet.model.probe import fit_probe  # noqa: PLC0415
+
     try:
         probe = fit_probe(
             np.asarray(vectors[rows]),

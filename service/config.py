@@ -8,8 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from twinjet.index.home import Home
-from twinjet.index.jobs.engine import system_url
+from twinjet.index.home import Home, system_url
 from twinjet.index.retention import KEEP_GENERATIONS
 from twinjet.index.vectors.engine import Choice
 from twinjet.model.decode import MAX_FILE_BYTES
@@ -170,8 +169,8 @@ class Config(BaseSettings):
         Field(
             ge=1,
             le=3600,
-            description="Seconds that a connection without a request stays open; a "
-            "proxy must close its own before",
+            description="Seconds that a connection stays open after an answer; a proxy "
+            "must close its own before",
         ),
     ] = 5
     connections: Annotated[

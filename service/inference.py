@@ -11,17 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twinjet.model.encoder import Encoder
+from twinjet.model.errors import CutoutError
 from twinjet.service.batcher import Batcher
 from twinjet.service.decoding.pool import Decoders
 from twinjet.service.decoding.replies import Decoded
 from twinjet.service.errors import OverloadedError
-from twinjet.service.pace import Pace
+from twinjet.service.places import Places
 
-# Told to who is refused while the queue is full, which takes less to be worked off.
+# Told to who is refused, at least.
 _RETRY_AFTER_S = 1.0
-
-# So many may wait however long it takes: who comes alone is not refused.
-_ALWAYS = 4
 
 _T = TypeVar("_T")
 
@@ -74,11 +72,7 @@ class Inference:
         deadline_s: float,
     ) -> None:
         self.encoder = encoder
-        self._most = queue
-        self._wait_s = wait_s
-        self._taken = 0
-        self._pace = Pace()
-        self._left_empty = float("-inf")
+        self._places = Places(decoders.count, most=queue, wait_s=wait_s)
         self._deadline_s = deadline_s
         self._decoders = decoders
         self._batcher = Batcher(encoder)
@@ -98,7 +92,7 @@ class Inference:
     @property
     def waiting(self) -> int:
         """Uploads that have a place."""
-        return self._taken
+        return self._places.taken
 
     def check_room(self, *, besides: int = 0) -> None:
         """Refuse an upload that would find no place.
@@ -113,17 +107,18 @@ class Inference:
         OverloadedError
             All places are taken, or there is nobody to decode.
         """
+        self._check(self.waiting + besides, self._places.room)
+
+    def _check(self, there: int, room: int) -> None:
         self._decoders.check()
-        there = self._taken + besides
-        least = min(_ALWAYS, self._most)
-        room = self._pace.turns_in(self._wait_s, least=least, most=self._most)
         if there >= room:
             detail = f"{there} uploads wait already; try again in a moment"
+            soon_s = min(self._places.worked_off_s(there), self._deadline_s)
             raise OverloadedError(
                 detail,
                 limit=room,
                 actual=there,
-                retry_after_s=_RETRY_AFTER_S,
+                retry_after_s=max(_RETRY_AFTER_S, soon_s),
             )
 
     async def embed(
@@ -153,8 +148,10 @@ class Inference:
         CutoutError
             The bytes are no usable cutout.
         """
-        self.check_room()
-        self._come()
+        # Who was let in has sent the body: as long as there is a place, it has one.
+        self._check(self.waiting, self._places.most)
+        self._places.come(time.monotonic())
+        had_its_turn = False
         try:
             started = time.perf_counter()
             decoded = await self._decoded(
@@ -175,21 +172,13 @@ class Inference:
                 "decode": decoded.spent_ms,
                 "embed": embedding.spent_ms,
             }
+            had_its_turn = True
             return Embedded(decoded, embedding.vector, timings)
+        except CutoutError:
+            had_its_turn = True
+            raise
         finally:
-            self._go()
-
-    def _come(self) -> None:
-        if not self._taken:
-            self._pace.begin(time.monotonic() - self._left_empty)
-        self._taken += 1
-
-    def _go(self) -> None:
-        now = time.monotonic()
-        self._pace.count(now)
-        self._taken -= 1
-        if not self._taken:
-            self._left_empty = now
+            self._places.go(time.monotonic(), had_its_turn=had_its_turn)
 
     async def _decoded(
         self, started: float, read: Callable[[], Awaitable[bytes]], **task: Any

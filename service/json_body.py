@@ -29,9 +29,9 @@ _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 # Longer ones keep nobody else waiting.
 _AT_ONCE_BYTES = 1 << 15
 
-# While Python reads a list nothing else runs: a tenth of a second for so many values,
-# which are 1,000 examples that are embeddings of 1,024 numbers.
-_VALUES = 1 << 20
+# While Python reads a list nothing else runs: a tenth of a second for so many commas,
+# which 1,000 examples have that are embeddings of 1,024 numbers.
+_COMMAS = 1 << 20
 
 # Told of a body that was too deep for the parser, which takes some hundreds.
 _DEEP = 100
@@ -120,9 +120,8 @@ class _JsonRequest(Request):
     async def json(self) -> Any:
         """Read the body, which the framework asks for once."""
         data = await self.body()
-        # One at least between two; those within names are few.
         commas = data.count(b",")
-        if commas > _VALUES:
+        if commas > _COMMAS:
             raise _ManyValuesError(commas)
         if len(data) <= _AT_ONCE_BYTES:
             return parsed(data)
@@ -133,9 +132,9 @@ class _ManyValuesError(RequestError):
     """More values than are read."""
 
     def __init__(self, actual: int) -> None:
-        detail = f"the body has {actual} commas; {_VALUES} are read at most: "
+        detail = f"the body has {actual} commas; {_COMMAS} are read at most: "
         detail += "send fewer values"
-        super().__init__(413, "payload-too-large", detail, limit=_VALUES, actual=actual)
+        super().__init__(413, "payload-too-large", detail, limit=_COMMAS, actual=actual)
 
 
 class _ConstantError(ValueError):

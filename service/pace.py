@@ -1,4 +1,7 @@
-"""How soon one follows another of those who wait in a line."""
+"""How soon one follows another of those who wait in a line.
+
+Who has a line says when it begins, and tells of each turn while there is one.
+"""
 
 # How much the latest counts in the mean time between two.
 _LATEST = 0.1
@@ -29,6 +32,11 @@ class Pace:
             weight = _LATEST if self._mean_s else 1.0
             self._mean_s += weight * (now_s - self._latest_s - self._mean_s)
         self._latest_s = now_s
+
+    @property
+    def mean_s(self) -> float:
+        """Between two turns; 0 where nothing is known."""
+        return self._mean_s
 
     def turns_in(self, seconds: float, *, least: int, most: int) -> int:
         """How many have their turn in so long a time; ``most`` where none is known."""

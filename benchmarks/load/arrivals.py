@@ -62,6 +62,8 @@ class Outcome:
     retry_after: NDArray[np.bool_]
     late_ms: NDArray[np.float64]
     """How much later than due it was sent, by no fault of the server."""
+    upload: NDArray[np.bool_]
+    """Whether it had a file."""
     faults: dict[str, int]
     """Why there was no answer, and how often."""
 
@@ -82,6 +84,7 @@ def run(plan: Plan, niceness: int = 0) -> Outcome:
         status=np.array(found["status"]),
         retry_after=np.array(found["retry_after"], bool),
         late_ms=np.array(found["late_ms"]),
+        upload=np.array(found["upload"], bool),
         faults=found["faults"],
     )
 
@@ -93,7 +96,7 @@ class _Load:
         self._next_one = next_one
         self._connections = Connections(plan.port, plan.connections)
         self._started = time.perf_counter()
-        self.rows: list[tuple[float, float, int, bool, float]] = []
+        self.rows: list[tuple[float, float, int, bool, float, bool]] = []
         self.faults: dict[str, int] = {}
 
     def now_s(self) -> float:
@@ -104,14 +107,17 @@ class _Load:
         """Ask once."""
         late_s = self.now_s() - due_s
         status, retry_after = 0, False
+        request = self._next_one()
         try:
-            reply = await self._connections.ask(self._next_one(), _PATIENCE_S)
+            reply = await self._connections.ask(request, _PATIENCE_S)
             status, retry_after = reply.status, reply.retry_after
         except (OSError, TimeoutError) as exc:
             name = str(exc) if isinstance(exc, DroppedError) else type(exc).__name__
             self.faults[name] = self.faults.get(name, 0) + 1
         took_s = self.now_s() - due_s
-        self.rows.append((due_s, 1e3 * took_s, status, retry_after, 1e3 * late_s))
+        upload = request.startswith(b"POST")
+        times = (due_s, 1e3 * took_s, status, retry_after, 1e3 * late_s)
+        self.rows.append((*times, upload))
 
     async def open_loop(self, due_s: NDArray[np.float64]) -> None:
         """Ask at these times."""
@@ -175,7 +181,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         load = runner.run(_make(plan))
-    names = ("due_s", "took_ms", "status", "retry_after", "late_ms")
+    names = ("due_s", "took_ms", "status", "retry_after", "late_ms", "upload")
     columns = zip(*sorted(load.rows), strict=True)
     found: dict[str, object] = dict(zip(names, columns, strict=True))
     json.dump(found | {"faults": load.faults}, sys.stdout)

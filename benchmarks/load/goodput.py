@@ -1,9 +1,8 @@
 """Goodput of an overloaded service beside what it can do at most, in turns.
 
 One after the other both would be measured on two machines: what else the host of a
-virtual one does moves either by more than they differ. So stretches of both take turns,
-and goodput of each overload is compared with the mean of the capacity just before and
-just after it.
+virtual one does moves either by more than they differ. So a stretch of each makes a
+round, and every second round begins with the overload.
 """
 
 import argparse
@@ -15,16 +14,16 @@ from load_home import cutouts_of, home_of
 from outcomes import Figures, figures
 from questions import Kind
 from rates import NAMES, Bench
+from scipy import stats
 from served import cores, serving
 
-from twinjet.model.evaluation.intervals import mean_of
-
-# Times the capacity.
+# Arrivals are so many times the latest capacity that was measured.
 PART = 4.0
 
 _TITLES = (
-    *("round", "capacity/s", "arrivals/s", "answers/s", "of capacity", "p99 ms"),
-    *("refused", "refused in, p99 ms", "without Retry-After", "failed"),
+    *("round", "capacity/s", "uploads of it", "arrivals/s", "answers/s"),
+    *("uploads of them", "of capacity", "p99 ms", "refused", "refused in, p99 ms"),
+    *("without Retry-After", "failed", "load late, p99 ms"),
 )
 
 
@@ -35,8 +34,7 @@ def measure(args: argparse.Namespace) -> None:
     texts, raw = [head()], {}
     for kind in args.kinds:
         with serving(home, cores()[0]) as server:
-            bench = Bench(args, server.port, kind)
-            text, raw[kind] = _in_turns(args, bench, kind)
+            text, raw[kind] = _in_turns(args, Bench(args, server.port, kind), kind)
         texts.append(text)
     tell("goodput", "\n\n".join(texts), raw, write=args.write)
 
@@ -44,60 +42,72 @@ def measure(args: argparse.Namespace) -> None:
 def _in_turns(
     args: argparse.Namespace, bench: Bench, kind: Kind
 ) -> tuple[str, dict[str, object]]:
-    found = bench.capacity()[1]
+    _, found = bench.capacity()
     clients = max(found, key=lambda number: found[number].goodput)
+    latest = found[clients].goodput
 
-    def at_most() -> float:
+    def at_most() -> Figures:
         closed = bench.load((1.0, args.seconds), clients=clients)
-        return figures(closed, 0.0, args.seconds).goodput
+        return figures(closed, 0.0, args.seconds)
 
-    capacities, overloads = [at_most()], list[Figures]()
-    for _ in range(args.rounds):
-        outcome = bench.load((PART * capacities[-1], args.seconds))
-        overloads.append(figures(outcome, 0.0, args.seconds))
-        capacities.append(at_most())
-    beside = np.convolve(capacities, (0.5, 0.5), "valid")
-    parts = np.array([one.goodput for one in overloads]) / beside
-    text = _told(args, kind, clients, beside.tolist(), overloads)
-    mean = mean_of(parts)
-    text += (
-        f"\n\nGoodput at {PART:g} times the capacity: **{100 * mean['value']:.0f} % of "
-        f"it** ({100 * mean['low']:.0f} to {100 * mean['high']:.0f}, 95 % by bootstrap "
-        "over the rounds)."
-    )
-    faults = sum((Counter(one.faults) for one in overloads), Counter[str]())
+    def overloaded(capacity: float) -> Figures:
+        outcome = bench.load((PART * capacity, args.seconds))
+        return figures(outcome, 0.0, args.seconds)
+
+    rounds = list[tuple[Figures, Figures]]()
+    for number in range(args.rounds):
+        if number % 2:
+            overload = overloaded(latest)
+            capacity = at_most()
+        else:
+            capacity = at_most()
+            overload = overloaded(capacity.goodput)
+        latest = capacity.goodput
+        rounds.append((capacity, overload))
+    parts = [overload.goodput / capacity.goodput for capacity, overload in rounds]
+    text = _told(args, kind, clients, rounds) + "\n\n" + _mean(parts)
+    faults = sum((Counter(one.faults) for _, one in rounds), Counter[str]())
     for fault, number in faults.items():
         text += f" {number} failed: {fault}."
     return text, {
         "clients": clients,
-        "capacities": [round(one, 2) for one in capacities],
-        "parts": parts.round(4).tolist(),
-        "overloads": [one.raw() for one in overloads],
+        "parts": np.round(parts, 4).tolist(),
+        "capacities": [one.raw() for one, _ in rounds],
+        "overloads": [one.raw() for _, one in rounds],
     }
+
+
+def _mean(parts: list[float]) -> str:
+    """In words, with the interval of Student's t over the rounds."""
+    low, high = stats.ttest_1samp(parts, 0.0).confidence_interval(0.95)
+    return (
+        f"Goodput: **{100 * np.mean(parts):.0f} % of the capacity** ({100 * low:.0f} "
+        f"to {100 * high:.0f}, 95 %, by the rounds; median "
+        f"{100 * np.median(parts):.0f})."
+    )
 
 
 def _told(
     args: argparse.Namespace,
     kind: Kind,
     clients: int,
-    capacities: list[float],
-    overloads: list[Figures],
+    rounds: list[tuple[Figures, Figures]],
 ) -> str:
     server, load = (",".join(map(str, some)) for some in cores())
     intro = (
         f"**{NAMES[kind]}**, {args.sources:,} sources (server on core {server}, load "
-        f"on {load}). The capacity is by {clients} clients who ask again at once, the "
-        f"mean of before and after; {args.seconds:g} s each."
+        f"on {load}). The capacity is by {clients} clients who ask again at once; "
+        f"{args.seconds:g} s each."
     )
     lines = [
         (
-            *(f"{number}", f"{most:.1f}", f"{one.asked / one.seconds:.1f}"),
-            *(f"{one.goodput:.1f}", f"{100 * one.goodput / most:.0f} %"),
-            *(f"{one.p99_ms:.0f}", f"{one.refused}", f"{one.refusal_p99_ms:.1f}"),
-            *(f"{one.hopeless}", f"{one.failed}"),
+            *(f"{number}", f"{most.goodput:.1f}", f"{most.uploads:.1f}"),
+            *(f"{one.asked / one.seconds:.1f}", f"{one.goodput:.1f}"),
+            *(f"{one.uploads:.1f}", f"{100 * one.goodput / most.goodput:.0f} %"),
+            *(f"{one.p99_ms:.0f}", f"{one.refused}"),
+            *(f"{one.refusal_p99_ms:.1f}" if one.refused else "", f"{one.hopeless}"),
+            *(f"{one.failed}", f"{one.late_p99_ms:.1f}"),
         )
-        for number, (most, one) in enumerate(
-            zip(capacities, overloads, strict=True), start=1
-        )
+        for number, (most, one) in enumerate(rounds, start=1)
     ]
     return f"{intro}\n\n{table(_TITLES, lines)}"

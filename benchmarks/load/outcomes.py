@@ -27,6 +27,8 @@ class Figures:
     """Refusals that do not say when to come again."""
     goodput: float
     """Answers a second that came within the stretch, whenever they were due."""
+    uploads: float
+    """Of these answers, those to uploads."""
     p50_ms: float
     p90_ms: float
     p99_ms: float
@@ -66,6 +68,7 @@ def figures(outcome: Outcome, began_s: float, seconds: float) -> Figures:
         failed=int((~answered & ~refused).sum()),
         hopeless=int((refused & ~outcome.retry_after[within]).sum()),
         goodput=float(in_time.sum() / seconds),
+        uploads=float(outcome.upload[in_time].sum() / seconds),
         p50_ms=p50,
         p90_ms=p90,
         p99_ms=p99,

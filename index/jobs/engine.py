@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
@@ -25,13 +24,6 @@ changes when a job that is under way could not be gone on with."""
 
 POLL_S = 0.5
 """Between looks of a worker for work."""
-
-
-def system_url(metadata_url: str, folder: Path) -> str:
-    """Database of the engine: that of the metadata store, or a file of its own."""
-    if sa.make_url(metadata_url).get_backend_name() == "postgresql":
-        return metadata_url
-    return f"sqlite:///{(folder / 'jobs.sqlite').resolve()}"
 
 
 class _NoCancellations(logging.Filter):

@@ -49,7 +49,7 @@ class Worker:
     store
         The metadata store.
     url
-        Of the engine's database, from `twinjet.index.jobs.engine.system_url`.
+        Of the engine's database, from `twinjet.index.home.system_url`.
     encoder
         Gives the encoder where a job names none.
     named

@@ -35,7 +35,8 @@ class Decoders:
     def __init__(
         self, count: int, *, program: Sequence[str] = PROGRAM, wall_s: float = WALL_S
     ) -> None:
-        self._count = count
+        self.count = count
+        """How many."""
         self._program = program
         self._wall_s = wall_s
         self._free: asyncio.Queue[Decoder] = asyncio.Queue()
@@ -48,7 +49,7 @@ class Decoders:
 
     def start(self) -> None:
         """Start them, in the loop that will ask them; nobody waits for them."""
-        self._keepers = [asyncio.create_task(self._keep()) for _ in range(self._count)]
+        self._keepers = [asyncio.create_task(self._keep()) for _ in range(self.count)]
 
     async def close(self) -> None:
         """End them, whatever they are at."""
@@ -70,7 +71,7 @@ class Decoders:
         detail = "no decoder of uploads can be started; try again later"
         raise OverloadedError(
             detail,
-            limit=self._count,
+            limit=self.count,
             actual=0,
             retry_after_s=max(1.0, self._retry_at - time.monotonic()),
         )

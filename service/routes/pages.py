@@ -17,7 +17,8 @@ STATIC = _FOLDER / "static"
 _ROBOTS = """User-agent: *
 Disallow: /
 Allow: /$
-Allow: /docs$
+Allow: /docs
+Allow: /openapi.json$
 Allow: /static/
 """
 _templates = Jinja2Templates(_FOLDER / "templates")

@@ -24,8 +24,7 @@ from twinjet.index.discovery.session import Change
 from twinjet.index.discovery.sessions import SessionStore
 from twinjet.index.durable import file_digest
 from twinjet.index.errors import BackupError, StoreError
-from twinjet.index.home import Home
-from twinjet.index.jobs.engine import system_url
+from twinjet.index.home import Home, system_url
 from twinjet.index.locks import if_unleased
 from twinjet.index.opening import open_store
 from twinjet.index.published import open_published

@@ -9,8 +9,8 @@ from installations import Installation
 from skies import small_encoder
 
 from twinjet.index.database import create_engine, upgrade
-from twinjet.index.home import Home
-from twinjet.index.jobs.engine import connect, system_url
+from twinjet.index.home import Home, system_url
+from twinjet.index.jobs.engine import connect
 from twinjet.index.jobs.jobs import Jobs
 from twinjet.index.jobs.progress import ProgressBoard
 from twinjet.index.store import SourceStore

@@ -23,8 +23,7 @@ from twinjet.index.errors import (
     UnknownJobError,
 )
 from twinjet.index.generation import open_generation
-from twinjet.index.home import Home
-from twinjet.index.jobs.engine import system_url
+from twinjet.index.home import Home, system_url
 from twinjet.index.jobs.jobs import Job
 from twinjet.index.jobs.worker import Worker
 from twinjet.index.plan import Watcher
@@ -488,7 +487,7 @@ import sys
 from pathlib import Path
 from twinjet.index.database import create_engine
 from twinjet.index.home import Home
-from twinjet.index.jobs.engine import system_url
+from twinjet.index.home import system_url
 from twinjet.index.jobs.worker import Worker
 from twinjet.index.store import SourceStore
 from twinjet.model.encoder import load_encoder

@@ -158,7 +158,7 @@ def test_killed_at_every_boundary_of_every_step(installation: Installation) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("least", [12, pytest.param(50, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("least", [6, pytest.param(50, marks=pytest.mark.torture)])
 def test_killed_at_random_moments(installation: Installation, least: int) -> None:
     first_generation(installation)
     rng = random.Random(4)  # noqa: S311 - no secret

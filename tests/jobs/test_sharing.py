@@ -11,8 +11,7 @@ from installations import Installation
 
 from twinjet.index.errors import SharedStoreError
 from twinjet.index.generation import open_generation
-from twinjet.index.home import Home
-from twinjet.index.jobs.engine import system_url
+from twinjet.index.home import Home, system_url
 from twinjet.index.jobs.worker import Worker
 from twinjet.index.sharing import SharedStore
 from twinjet.model.encoder import load_encoder

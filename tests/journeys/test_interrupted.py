@@ -28,7 +28,7 @@ class Questioner(threading.Thread):
     def run(self) -> None:
         with httpx.Client(timeout=30) as client:
             # The build, too, needs the machine.
-            while not self.stop.wait(0.01):
+            while not self.stop.wait(0.05):
                 answer = client.get(self.url)
                 self.statuses.append(answer.status_code)
                 if answer.status_code == 200:

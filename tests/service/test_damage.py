@@ -52,7 +52,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "cases",
     [
-        4 * len(KINDS),
+        2 * len(KINDS),
         pytest.param(40 * len(KINDS), marks=pytest.mark.torture),
     ],
 )

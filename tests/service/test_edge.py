@@ -3,8 +3,10 @@
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from clients import client_of
@@ -191,7 +193,18 @@ def test_crawlers_are_told_to_look_at_pages_alone(client: TestClient) -> None:
     rules = answer.text.splitlines()
     assert rules[:2] == ["User-agent: *", "Disallow: /"]
     allowed = [rule.removeprefix("Allow: ") for rule in rules[2:]]
-    pages = [path.removesuffix("$") for path in allowed if path.endswith("$")]
-    assert {client.get(path).status_code for path in pages} == {200}
-    # Of what these load.
-    assert [path for path in allowed if not path.endswith("$")] == ["/static/"]
+
+    def may_look_at(path: str) -> bool:
+        return any(
+            path == rule[:-1] if rule.endswith("$") else path.startswith(rule)
+            for rule in allowed
+        )
+
+    for page in ("/", "/docs"):
+        loaded = re.findall(r'(?:src|href)="([^":#]+)"', client.get(page).text)
+        assert loaded
+        for path in [page, *(urljoin(page, one) for one in loaded)]:
+            assert may_look_at(path), path
+            assert client.get(path).status_code == 200
+    for path in ("/sources", "/similar/T100%2B003", "/generations", "/jobs"):
+        assert not may_look_at(path)

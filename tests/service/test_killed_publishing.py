@@ -37,7 +37,7 @@ def dying() -> Iterator[Dying]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("points", [30, pytest.param(300, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("points", [20, pytest.param(300, marks=pytest.mark.torture)])
 def test_a_build_killed_at_any_call_leaves_one_generation_or_the_next(
     template: Path,
     dying: Dying,

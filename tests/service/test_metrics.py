@@ -98,7 +98,9 @@ def test_strange_questions_make_no_series(client: TestClient) -> None:
     for _ in range(10):
         ask()
     after = scraped(client)
-    assert set(after) == set(before)
+    # The first one that waits for a moment begins the series of that stage.
+    waited = {one for one in after if ("stage", "queue") in one[1]}
+    assert set(after) - waited == set(before) - waited
     assert moved(before, after, REQUESTS) == {
         request_series("GET", "none", 404): 20,
         request_series("GET", "/similar/{source_id}", 422): 10,

@@ -123,7 +123,7 @@ def _failures(event: events.ScenarioFinished) -> Iterator[tuple[str, CheckFailur
 
 @pytest.mark.slow
 def test_all_operations_keep_to_their_description(app: FastAPI) -> None:
-    if faults := faults_of(app, examples=4, steps=6):
+    if faults := faults_of(app, examples=2, steps=6):
         pytest.fail(faults, pytrace=False)
 
 

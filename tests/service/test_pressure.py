@@ -49,7 +49,7 @@ def no_free_decoder(served: Running) -> Iterator[None]:
     loop = decoders._keepers[0].get_loop()
 
     async def taken() -> list[Decoder]:
-        return [await decoders.next_free() for _ in range(decoders._count)]
+        return [await decoders.next_free() for _ in range(decoders.count)]
 
     ours = asyncio.run_coroutine_threadsafe(taken(), loop).result(60)
     try:
@@ -155,6 +155,7 @@ def test_who_would_wait_too_long_is_refused_though_there_are_places(
         # Four may always wait.
         limits = {assert_problem(one, 503, "overloaded")["limit"] for one in refused}
         assert limits == {4}
+        assert {int(one.headers["retry-after"]) for one in refused} <= {2, 3}
 
 
 @pytest.mark.parametrize("path", ["/similar", "/embeddings"])

@@ -19,9 +19,8 @@ from dbos import DBOS
 
 from twinjet.index.database import create_engine
 from twinjet.index.embeddings import Embeddings
-from twinjet.index.home import Home
+from twinjet.index.home import Home, system_url
 from twinjet.index.jobs import workflows
-from twinjet.index.jobs.engine import system_url
 from twinjet.index.jobs.worker import Worker
 from twinjet.index.shards import Shard, shard_name
 from twinjet.index.store import SourceStore

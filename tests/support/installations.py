@@ -5,8 +5,7 @@ from pathlib import Path
 
 from skies import write_sky
 
-from twinjet.index.home import Home
-from twinjet.index.jobs.engine import system_url
+from twinjet.index.home import Home, system_url
 from twinjet.index.jobs.jobs import Jobs
 from twinjet.index.jobs.request import ReindexRequest
 from twinjet.index.jobs.worker import Worker
