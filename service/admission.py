@@ -5,8 +5,6 @@ refused (503) where it would wait in vain: what is answered is then answered as 
 ever, and who is refused knows it in a moment.
 """
 
-import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,10 +18,9 @@ from twinjet.service.errors import OverloadedError, overload, refusal
 from twinjet.service.files import Files, taken, when_taken
 from twinjet.service.inference import Inference
 from twinjet.service.line import Line
+from twinjet.service.refusals import Refusals
 from twinjet.service.timings import note
 from twinjet.service.uploads import UploadRoute
-
-_log = logging.getLogger(__name__)
 
 # Always answered: what asks whether the service lives, and files.
 _EXEMPT = ("/livez", "/readyz", "/metrics", "/static/")
@@ -38,7 +35,6 @@ _NOTED_MS = 0.1
 _OTHERS = "others"
 
 _READING = ("GET", "HEAD")
-_REPORT_EACH_S = 10.0
 
 
 class Admission:
@@ -54,35 +50,37 @@ class Admission:
     ----------
     app
         The application inside.
-    places
-        Of each line.
+    reads, others
+        The two lines.
     files
         Places of `Inference`; the bodies of four times as many may come together.
-    wait_s
-        Longest wait.
+    refusals
+        Where those are counted for which there was no room.
     """
 
-    def __init__(self, app: ASGIApp, *, places: int, files: int, wait_s: float) -> None:
+    def __init__(
+        self, app: ASGIApp, *, reads: Line, others: Line, files: int, refusals: Refusals
+    ) -> None:
         self._app = app
-        self.reads = Line(places, wait_s=wait_s)
-        self.others = Line(places, wait_s=wait_s)
+        self.reads = reads
+        self.others = others
         self._files = Files(_COMING_EACH * files, self.reads)
-        self._refusals = self._told = 0
-        self._latest = ""
-        self._reporting = False
+        self._refusals = refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on when it is its turn, or refuse it."""
         headers = Headers(scope=scope) if scope["type"] == "http" else Headers()
         if scope["type"] == "http":
             scope.setdefault("state", {})[_OTHERS] = self.others
-        if scope["type"] != "http" or _is_exempt(scope):
+        if scope["type"] != "http" or is_exempt(scope):
             await self._app(scope, receive, send)
             return
 
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._count_refusal(overload(scope))
+                why = overload(scope)
+                if why is not None:
+                    self._refusals.count(why)
             await send(message)
 
         try:
@@ -140,24 +138,6 @@ class Admission:
         finally:
             self._files.leave(upload)
 
-    def _count_refusal(self, why: str | None) -> None:
-        """One line in the log for many refusals; none of what is answered."""
-        if why is None:
-            return
-        self._refusals += 1
-        self._latest = why
-        if not self._reporting:
-            self._report()
-
-    def _report(self) -> None:
-        """Tell of those since the last line, and so again while there are some."""
-        self._reporting = self._refusals > self._told
-        if self._reporting:
-            told = "overloaded: %d requests refused so far; the latest was told: %s"
-            _log.warning(told, self._refusals, self._latest)
-            self._told = self._refusals
-            asyncio.get_running_loop().call_later(_REPORT_EACH_S, self._report)
-
 
 async def _begin(turn: "_Turn", scope: Scope) -> None:
     began = time.perf_counter()
@@ -213,7 +193,8 @@ class _Turn:
         self._over = True
 
 
-def _is_exempt(scope: Scope) -> bool:
+def is_exempt(scope: Scope) -> bool:
+    """Whether a request is answered however many there are."""
     path: str = scope["path"].removeprefix(scope.get("root_path", ""))
     return path.startswith(_EXEMPT)
 

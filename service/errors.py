@@ -184,13 +184,14 @@ class OverloadedError(RequestError):
     def __init__(
         self, detail: str, *, limit: float, actual: float, retry_after_s: float
     ) -> None:
+        self.retry_after_s = math.ceil(retry_after_s)
         super().__init__(
             503,
             "overloaded",
             detail,
             limit=limit,
             actual=actual,
-            headers={"Retry-After": str(math.ceil(retry_after_s))},
+            headers={"Retry-After": str(self.retry_after_s)},
         )
 
 
@@ -240,6 +241,14 @@ def problem(
     body["request_id"] = request_id(request)
     headers = {"Retry-After": "5"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
     return _Document(body, status, headers, media_type=MEDIA_TYPE)
+
+
+def document(exc: RequestError, known_as: str) -> bytes:
+    """The body of a refusal of a request, by its identity alone."""
+    members = _members(
+        exc.status_code, exc.name, exc.detail, limit=exc.limit, actual=exc.actual
+    )
+    return json.dumps(members | {"request_id": known_as}).encode()
 
 
 def described(exc: TwinjetIndexError) -> dict[str, Any]:

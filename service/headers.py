@@ -10,14 +10,14 @@ _CONTENT = (
 _PERMISSIONS = (
     b"camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"
 )
-# As they are sent: they are in every answer.
-_HEADERS = (
+SECURITY_HEADERS = (
     (b"content-security-policy", _CONTENT),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", _PERMISSIONS),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 )
+"""As they are sent with every answer."""
 
 
 class SecurityHeaders:
@@ -35,14 +35,14 @@ class SecurityHeaders:
     def __init__(self, app: ASGIApp, *, hsts_s: int = 0) -> None:
         self._app = app
         hsts = (b"strict-transport-security", b"max-age=%d" % hsts_s)
-        self._of_https = (*_HEADERS, hsts) if hsts_s else _HEADERS
+        self._of_https = (*SECURITY_HEADERS, hsts) if hsts_s else SECURITY_HEADERS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, with headers added to the answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        added = self._of_https if scope["scheme"] == "https" else _HEADERS
+        added = self._of_https if scope["scheme"] == "https" else SECURITY_HEADERS
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

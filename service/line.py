@@ -74,6 +74,16 @@ class Line:
         """Who wait for one."""
         return len(self._waiting)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether who comes now would have no turn in time."""
+        return bool(self._waiting) and len(self._waiting) >= self._room()
+
+    def refused(self) -> OverloadedError:
+        """For one who comes while it is full."""
+        self._count_comer(let_in=False)
+        return self._refused()
+
     async def take(self) -> None:
         """Have a place, now or soon.
 
@@ -92,9 +102,8 @@ class Line:
                 self._taken += 1
                 self._count_comer(let_in=True)
                 return
-        if len(self._waiting) >= self._room():
-            self._count_comer(let_in=False)
-            raise self._refused()
+        if self.is_full:
+            raise self.refused()
         loop = asyncio.get_running_loop()
         turn: asyncio.Future[bool] = loop.create_future()
         self._waiting[turn] = None

@@ -23,6 +23,9 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
+NO_ROUTE = "none"
+"""Label of whatever path matches no route, and of what is refused at the door."""
+
 # From an answer out of memory to an upload in a queue.
 _REQUEST_S = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -51,6 +54,8 @@ class Metrics:
             ("method", "route", "status"),
             registry=self._registry,
         )
+        # A look-up by labels costs more than the rest of such a refusal.
+        self._at_door = self._requests.labels("GET", NO_ROUTE, "503")
         self._request_s = Histogram(
             "twinjet_http_request_duration_seconds",
             "From the arrival of a request to the last byte of its answer",
@@ -114,6 +119,10 @@ class Metrics:
         self._request_s.labels(method, route).observe(seconds)
         for stage, spent in parts_ms.items():
             self._stage_s.labels(stage).observe(spent / 1e3)
+
+    def count_refused_at_door(self) -> None:
+        """Count a GET that was refused before anybody looked where it leads."""
+        self._at_door.inc()
 
     def set_state(self, *, generation: int, sources: int, degraded: bool) -> None:
         """Set what this process serves; generation 0 and no sources for nothing."""

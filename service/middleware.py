@@ -9,12 +9,15 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from twinjet.service.access import Access
 from twinjet.service.admission import Admission
 from twinjet.service.config import Config
+from twinjet.service.door import Door
 from twinjet.service.ending import Ending, LastAnswers
 from twinjet.service.headers import SecurityHeaders
 from twinjet.service.heads import Heads
 from twinjet.service.limits import BodyLimit, BodyPace
+from twinjet.service.line import Line
 from twinjet.service.metrics import Metrics
 from twinjet.service.observation import Observation, Unforeseen
+from twinjet.service.refusals import Refusals
 from twinjet.service.request_ids import RequestIds
 from twinjet.service.scopes import Level
 from twinjet.service.timings import ServerTiming
@@ -56,12 +59,17 @@ def add_middleware(
     ending
         Whether the service ends.
     """
+    reads, others = (
+        Line(settings.places, wait_s=settings.read_wait_s) for _ in range(2)
+    )
+    refusals = Refusals()
     app.add_middleware(BodyLimit, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(
         Admission,
-        places=settings.places,
+        reads=reads,
+        others=others,
         files=settings.upload_queue,
-        wait_s=settings.read_wait_s,
+        refusals=refusals,
     )
     # Who waits for a place has sent its body.
     app.add_middleware(
@@ -91,3 +99,6 @@ def add_middleware(
     if traces is not None:
         app.add_middleware(traces.around)
     app.add_middleware(RequestIds)
+    app.add_middleware(
+        Door, reads=reads, refusals=refusals, metrics=figures, ending=ending
+    )

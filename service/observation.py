@@ -9,12 +9,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twinjet.service.content import FORM, media_type
 from twinjet.service.errors import METHODS, overload, unforeseen
-from twinjet.service.metrics import Metrics
+from twinjet.service.metrics import NO_ROUTE, Metrics
 
 _log = logging.getLogger(__name__)
-
-NO_ROUTE = "none"
-"""Label of whatever path matches no route."""
 
 _FAULT = 500
 

@@ -21,7 +21,8 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from twinjet.service.errors import METHODS
-from twinjet.service.observation import NO_ROUTE, template
+from twinjet.service.metrics import NO_ROUTE
+from twinjet.service.observation import template
 from twinjet.service.request_ids import set_trace
 
 _FAULT = 500
