@@ -117,7 +117,10 @@ class Decoder:
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
                     env=_environment(),
-                    start_new_session=True,  # an interrupt from the terminal is ours
+                    # An interrupt from the terminal is ours. A session of its own would
+                    # be a group of its own to the scheduler, whose autogroups on a
+                    # busy core let one that has work wait for seconds.
+                    process_group=0,
                 )
             except BaseException:
                 ours.close()
