@@ -278,6 +278,16 @@ def test_it_knows_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not [n for n in names if re.search("TWINJET|AWS|KEY|SECRET|URL", n)]
 
 
+def test_interrupts_are_the_services_and_its_share_of_the_processor_theirs() -> None:
+    async def use(decoders: Decoders) -> tuple[int, int, int]:
+        number = await pid(decoders)
+        return number, os.getpgid(number), os.getsid(number)
+
+    number, group, session = with_decoders(use)
+    # A terminal interrupts a group; a scheduler shares a core out among sessions.
+    assert (group, session) == (number, os.getsid(0))
+
+
 def test_it_loads_neither_torch_nor_what_serves() -> None:
     program = "import sys, twinjet.service.decoding.child; print(*sys.modules)"
     done = subprocess.run(
