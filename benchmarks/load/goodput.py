@@ -15,7 +15,7 @@ from outcomes import Figures, figures
 from questions import Kind
 from rates import NAMES, Bench
 from scipy import stats
-from served import cores, serving
+from served import cores, serving, stolen_ms
 
 # Arrivals are so many times the latest capacity that was measured.
 PART = 4.0
@@ -23,7 +23,7 @@ PART = 4.0
 _TITLES = (
     *("round", "capacity/s", "uploads of it", "arrivals/s", "answers/s"),
     *("uploads of them", "of capacity", "p99 ms", "refused", "refused in, p99 ms"),
-    *("without Retry-After", "failed", "load late, p99 ms"),
+    *("without Retry-After", "failed", "load late, p99 ms", "core stolen, ms"),
 )
 
 
@@ -45,13 +45,16 @@ def _in_turns(
     _, found = bench.capacity()
     clients = max(found, key=lambda number: found[number].goodput)
     latest = found[clients].goodput
+    stolen = list[float]()
 
     def at_most() -> Figures:
         closed = bench.load((1.0, args.seconds), clients=clients)
         return figures(closed, 0.0, args.seconds)
 
     def overloaded(capacity: float) -> Figures:
+        before = stolen_ms(cores()[0])
         outcome = bench.load((PART * capacity, args.seconds))
+        stolen.append(stolen_ms(cores()[0]) - before)
         return figures(outcome, 0.0, args.seconds)
 
     rounds = list[tuple[Figures, Figures]]()
@@ -65,7 +68,7 @@ def _in_turns(
         latest = capacity.goodput
         rounds.append((capacity, overload))
     parts = [overload.goodput / capacity.goodput for capacity, overload in rounds]
-    text = _told(args, kind, clients, rounds) + "\n\n" + _mean(parts)
+    text = _told(args, kind, clients, rounds, stolen) + "\n\n" + _mean(parts)
     faults = sum((Counter(one.faults) for _, one in rounds), Counter[str]())
     for fault, number in faults.items():
         text += f" {number} failed: {fault}."
@@ -74,6 +77,7 @@ def _in_turns(
         "parts": np.round(parts, 4).tolist(),
         "capacities": [one.raw() for one, _ in rounds],
         "overloads": [one.raw() for _, one in rounds],
+        "stolen_ms": stolen,
     }
 
 
@@ -92,6 +96,7 @@ def _told(
     kind: Kind,
     clients: int,
     rounds: list[tuple[Figures, Figures]],
+    stolen: list[float],
 ) -> str:
     server, load = (",".join(map(str, some)) for some in cores())
     intro = (
@@ -106,8 +111,10 @@ def _told(
             *(f"{one.uploads:.1f}", f"{100 * one.goodput / most.goodput:.0f} %"),
             *(f"{one.p99_ms:.0f}", f"{one.refused}"),
             *(f"{one.refusal_p99_ms:.1f}" if one.refused else "", f"{one.hopeless}"),
-            *(f"{one.failed}", f"{one.late_p99_ms:.1f}"),
+            *(f"{one.failed}", f"{one.late_p99_ms:.1f}", f"{lost:.0f}"),
         )
-        for number, (most, one) in enumerate(rounds, start=1)
+        for number, ((most, one), lost) in enumerate(
+            zip(rounds, stolen, strict=True), start=1
+        )
     ]
     return f"{intro}\n\n{table(_TITLES, lines)}"
