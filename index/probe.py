@@ -152,6 +152,9 @@ def classify(
     LabelsError
         IDs that the generation does not have, or too few labels of a class.
     """
+    # scikit-learn is much of what a service would import, and few ask for classes.
+    from twinjet.model.probe import fit_probe  # noqa: PLC0415
+
     number = generation.manifest.number
     rows_of = store.rows_of(number, list(labels))
     missing = [name for name in labels if name not in rows_of]
@@ -166,9 +169,6 @@ def classify(
     rows = np.array([rows_of[name] for name in labels], np.int64)
     names = np.array(list(labels.values()))
     vectors = generation.vectors
-    # scikit-learn is a sixth of what a service imports, and few ask for classes.
-    from twinjet.model.probe import fit_probe  # noqa: PLC0415
-
     try:
         probe = fit_probe(
             np.asarray(vectors[rows]),

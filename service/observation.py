@@ -108,7 +108,7 @@ class _Exchange:
         }
         if aborted:
             fields["aborted"] = True
-        # Refusals of an overload come by the hundred; `Admission` sums them up.
+        # Refusals of an overload come by the hundred; `Refusals` sums them up.
         failed = self.status is None or self.status >= _FAULT
         failed = aborted or (failed and overload(self._scope) is None)
         level = logging.WARNING if failed else logging.INFO

@@ -57,7 +57,8 @@ def serve_by_many(
         A process cannot start at all.
     """
     logs.configure(config.log_format)
-    multiprocess.Process = _Process  # type: ignore[misc]  # there is no other way in
+    # uvicorn's supervisor makes its processes of this name, and takes no other class.
+    multiprocess.Process = _Process  # type: ignore[misc]
     with _environment(config, options):
         supervisor = Multiprocess(server, [listener])
         supervisor.run()

@@ -9,13 +9,12 @@ import argparse
 from collections import Counter
 
 import numpy as np
-from findings import head, table, tell
-from load_home import cutouts_of, home_of
+from findings import table
 from outcomes import Figures, figures
 from questions import Kind
-from rates import NAMES, Bench
+from rates import NAMES, Bench, tell_of_each
 from scipy import stats
-from served import cores, serving, stolen_ms
+from served import cores, stolen_ms
 
 # Arrivals are so many times the latest capacity that was measured.
 PART = 4.0
@@ -29,14 +28,7 @@ _TITLES = (
 
 def measure(args: argparse.Namespace) -> None:
     """Each kind of load in turn."""
-    home = home_of(args.work, args.sources)
-    cutouts_of(args.work)
-    texts, raw = [head()], {}
-    for kind in args.kinds:
-        with serving(home, cores()[0]) as server:
-            text, raw[kind] = _in_turns(args, Bench(args, server.port, kind), kind)
-        texts.append(text)
-    tell("goodput", "\n\n".join(texts), raw, write=args.write)
+    tell_of_each(args, "goodput", _in_turns)
 
 
 def _in_turns(

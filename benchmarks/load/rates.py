@@ -7,7 +7,7 @@ which is the largest, half of the capacity, to see how soon the service is as be
 
 import argparse
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from arrivals import Outcome, Plan, run
 from findings import head, table, tell
@@ -69,16 +69,25 @@ class Bench:
         return max(one.goodput for one in found.values()), found
 
 
+Measured = Callable[[argparse.Namespace, Bench, Kind], tuple[str, dict[str, object]]]
+"""What is told of a kind of load, and its raw figures."""
+
+
 def measure(args: argparse.Namespace) -> None:
     """Each kind of load in turn."""
+    tell_of_each(args, "rates", _measured)
+
+
+def tell_of_each(args: argparse.Namespace, name: str, measured: Measured) -> None:
+    """Measure each kind of load on a server of its own, and tell of all."""
     home = home_of(args.work, args.sources)
     cutouts_of(args.work)
     texts, raw = [head()], {}
     for kind in args.kinds:
         with serving(home, cores()[0]) as server:
-            text, raw[kind] = _measured(args, Bench(args, server.port, kind), kind)
+            text, raw[kind] = measured(args, Bench(args, server.port, kind), kind)
         texts.append(text)
-    tell("rates", "\n\n".join(texts), raw, write=args.write)
+    tell(name, "\n\n".join(texts), raw, write=args.write)
 
 
 def _measured(
