@@ -4,6 +4,7 @@ Imports neither torch nor a database nor a web framework: it starts in a second 
 takes 100 MB.
 """
 
+import gc
 import math
 import socket
 import traceback
@@ -108,6 +109,8 @@ def _load() -> None:
     Image.preinit()
     # Tables of the Earth's rotation are not fetched for a stranger's header.
     iers.conf.auto_download = False
+    # What is there now stays: nobody's file is to wait while it is looked through.
+    gc.freeze()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Pages over one ranking while other generations come and go."""
 
+import gc
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +72,20 @@ def test_paging_goes_on_when_another_generation_is_published(
     body = {"like": ["T100+003"]}
     answer = client.post("/similar?generation=1&k=1000", json=body).json()
     assert [n["source"]["source_id"] for n in answer["neighbours"]] == whole
+
+
+def test_of_a_generation_that_nobody_holds_nothing_stays(
+    moving: tuple[TestClient, Config],
+) -> None:
+    client, config = moving
+    resources: Resources = client.app.state.resources  # type: ignore[attr-defined]
+    assert client.get(FIRST).is_success
+    first = weakref.ref(resources.served.searcher)
+    assert first() is not None
+    publish(client, config, 2)
+    resources._earlier.clear()
+    gc.collect()
+    assert first() is None
 
 
 def test_an_upload_is_answered_by_the_generation_of_its_first_page(
