@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-from astropy.io import fits
 from numpy.typing import NDArray
 
 from twinjet.index.errors import RegionError
 from twinjet.index.regions import Mask, in_cells
 from twinjet.index.sky import STORED_ORDER, healpix_29, merged
+from twinjet.model.errors import CutoutError
+from twinjet.model.fits_headers import walk
 
 MAX_ORDER = 29
 
@@ -21,6 +22,9 @@ MAX_ORDER = 29
 MAX_RANGES = 100_000
 
 MAX_TEXT = 2_000_000
+
+# Raised by what is written in Rust; there is no module to import it from.
+_PANIC = "PanicException"
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,24 +143,20 @@ def moc_of_fits(data: bytes) -> MocRegion:
         msg = "the MOC is compressed; gunzip it first"
         raise RegionError(msg)
     try:
-        file = BytesIO(data)
-        fits.Header.fromfile(file)  # the primary one, without data
-        header = fits.Header.fromfile(file)
-        rows, width = int(header["NAXIS2"]), int(header["NAXIS1"])
-        frame = str(header.get("COORDSYS", "C")).strip()
-        held = len(data) - file.tell()
-    except Exception as exc:  # astropy raises what it likes
-        msg = f"the MOC is no FITS file with a table: {_printable(exc)}"
-        raise RegionError(msg[:300]) from exc
+        hdus = walk(data)[:2]
+        # Before memory is taken for as many rows as it says.
+        for trouble in (hdu.trouble for hdu in hdus if hdu.trouble is not None):
+            raise trouble
+    except CutoutError as exc:
+        msg = f"the MOC cannot be read as fits: {exc}"
+        raise RegionError(msg, limit=exc.limit, actual=exc.actual) from exc
+    if len(hdus) < 2:  # noqa: PLR2004
+        msg = f"the MOC has {len(hdus)} HDUs, and its cells are in the second"
+        raise RegionError(msg, limit=2, actual=len(hdus))
+    frame = hdus[1].text("COORDSYS") or "C"
     if frame != "C":
         msg = f"the MOC is of the frame COORDSYS = {frame!r}; MOCs are ICRS, 'C'"
         raise RegionError(msg, limit="C", actual=frame[:20])
-    # Before memory is taken for as many rows as it says.
-    if rows * width > held:
-        msg = (
-            f"the MOC is cut short: {rows} rows of {width} bytes, of which {held} came"
-        )
-        raise RegionError(msg, limit=held, actual=rows * width)
     return _checked(data, "fits")
 
 
@@ -192,7 +192,10 @@ def _checked(data: str | bytes, form: str) -> MocRegion:
         else:
             moc = MOC.from_string(data, format=form)
         ranges = np.asarray(moc.to_depth29_ranges, dtype=np.uint64).reshape(-1, 2)
-    except Exception as exc:  # mocpy has no class of its own
+    except BaseException as exc:  # mocpy has no class of its own
+        # Where its Rust panics, that is no `Exception`, and a fault of the file's, too.
+        if not isinstance(exc, Exception) and type(exc).__name__ != _PANIC:
+            raise
         msg = f"the MOC cannot be read as {form}: {_printable(exc)}"
         raise RegionError(msg[:300]) from exc
     if len(ranges) and (
@@ -203,7 +206,7 @@ def _checked(data: str | bytes, form: str) -> MocRegion:
     return MocRegion(ranges)
 
 
-def _printable(exc: Exception) -> str:
+def _printable(exc: BaseException) -> str:
     """The first line of what a library says, which may quote the file."""
     first = str(exc).strip().partition("\n")[0]
     return "".join(filter(str.isprintable, first))

@@ -220,7 +220,8 @@ def _cutout(
     fault: str,
     notes: list[str],
 ) -> Cutout:
-    unit, factor = _unit(header)
+    unit, factor = _unit(header, notes)
+    beam = _beam(header, notes)
     scale = _pixel_scale(wcs)
     if scale is None:
         wcs = None
@@ -230,7 +231,7 @@ def _cutout(
         pixels=_as_float32(pixels, factor),
         unit=unit,
         wcs=wcs,
-        beam=_beam(header),
+        beam=beam,
         pixel_scale_arcsec=scale,
         notes=tuple(notes),
     )
@@ -269,12 +270,24 @@ def _as_float32(pixels: NDArray[Any], factor: float) -> NDArray[np.float32]:
     return values
 
 
-def _unit(header: fits.Header) -> tuple[str | None, float]:
+def _value(
+    header: fits.Header, name: str, notes: list[str], *, default: Any = None
+) -> Any:
+    """Of a card without which there is an answer; None when it cannot be read."""
+    try:
+        return header.get(name, default)
+    except fits.VerifyError:
+        notes.append(f"{name} of the FITS header cannot be read")
+        return None
+
+
+def _unit(header: fits.Header, notes: list[str]) -> tuple[str | None, float]:
     """Normalised BUNIT and the factor that brings the pixels to it.
 
     `astropy.units` does not parse ``JY/BEAM``, which most of the archives write.
     """
-    text = str(header.get("BUNIT", "")).strip()
+    value = _value(header, "BUNIT", notes)
+    text = value.strip() if isinstance(value, str) else ""
     key = "".join(text.lower().split()).replace(".", "").replace("*b", "b")
     factor = _JY_PER_BEAM.get(key)
     if factor is None:
@@ -298,13 +311,14 @@ def _pixel_scale(wcs: WCS | None) -> tuple[float, float] | None:
     return (x, y) if sensible and area > _LEAST_SINE * x * y else None
 
 
-def _beam(header: fits.Header) -> Beam | None:
+def _beam(header: fits.Header, notes: list[str]) -> Beam | None:
     """BMAJ, BMIN and BPA of the header, degrees to arcsec."""
     try:
-        major, minor = float(header["BMAJ"]) * 3600, float(header["BMIN"]) * 3600
-        pa_deg = float(header.get("BPA", 0.0))
-    except (KeyError, TypeError, ValueError):
+        major, minor = (float(_value(header, x, notes)) for x in ("BMAJ", "BMIN"))
+        pa_deg = float(_value(header, "BPA", notes, default=0.0))
+    except (TypeError, ValueError):
         return None
+    major, minor = 3600 * major, 3600 * minor
     if not (0 < minor <= major < math.inf and math.isfinite(pa_deg)):
         return None
     return Beam(major_arcsec=major, minor_arcsec=minor, pa_deg=pa_deg)

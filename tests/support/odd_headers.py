@@ -78,7 +78,8 @@ def _equal_encodings() -> Iterator[Oddity]:
         line = (b"OBJECT  = '" + text + b"'").ljust(80)[:80]
         yield Oddity(f"object_{name}", partial(with_cards, [line]), same=True)
     for name in ("BUNIT", "BMAJ", "BPA", "EQUINOX", "DATE-OBS"):
-        cards = [card(name, "'unclosed"), card(name, "NaN"), card(name, "1e999")]
+        wrong = ("'unclosed", "NaN", "1e999", "'JY/BEAM '  $", "1.5 $", "")
+        cards = [card(name, value) for value in wrong]
         for number, line in enumerate(cards):
             make = partial(with_cards, [line])
             yield Oddity(f"odd_{name}_{number}", make, same=name != "EQUINOX")
