@@ -12,15 +12,33 @@ from pathlib import Path
 from xml.parsers import expat
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from twinjet.index.errors import CatalogueFormatError
 from twinjet.index.tables import RawTable, read_table
+from twinjet.model.errors import CutoutError
+from twinjet.model.fits_headers import HeaderBlock, walk
 
 # Of a table that is unpacked, and of its rows as arrays.
 MAX_BYTES = 64 * 2**20
 _MAX_ARRAY_BYTES = 512 * 2**20
 _MAX_PARQUET_ROWS = 1_000_000
+
+# Of Parquet, spelled out.
+_MAX_PARQUET_BYTES = 128 * 2**20
+
+# Rows that are read together, and values of those, each of which is a Python object.
+_ROWS = 8192
+_MAX_VALUES = 2**21
+
+# Values of a column of FITS in a row, and their type (FITS Standard 4.0, table 18).
+_FORM = re.compile(r"\s*(\d{0,18})\s*([A-Z])")
+
+_TEXTS = (
+    *(pa.types.is_string, pa.types.is_large_string),
+    *(pa.types.is_binary, pa.types.is_large_binary),
+)
 
 # Of the largest number that a VOTable has, double complex.
 _VALUE_BYTES = 16
@@ -51,6 +69,8 @@ def read_uploaded(name: str, data: bytes) -> RawTable:
     data = _unpacked(name, data)
     if data[:4] == b"PAR1":
         _check_parquet(name, data)
+    elif data[:6] == b"SIMPLE":
+        _check_fits(name, data)
     elif b"<VOTABLE" in data[:4096].upper():
         _check_votable(name, data)
     return read_table(Path(name), data)
@@ -77,20 +97,97 @@ def _unpacked(name: str, data: bytes) -> bytes:
     return plain
 
 
+def _check_fits(name: str, data: bytes) -> None:
+    """For a long value a reader takes a square of time, and it believes any promise."""
+    try:
+        for block in walk(data):
+            if block.trouble is not None:
+                raise block.trouble
+            if block.kind == "BINTABLE":
+                _check_columns(name, block)
+    except CutoutError as exc:
+        msg = f"the catalogue {name} is damaged: {exc}"
+        raise CatalogueFormatError(msg, limit=exc.limit, actual=exc.actual) from exc
+
+
+def _check_columns(name: str, block: HeaderBlock) -> None:
+    forms = (block.text(key) or "" for key in block.cards if key[:5] == "TFORM")
+    values = 0
+    for repeat, kind in (found.groups() for found in map(_FORM.match, forms) if found):
+        # Rows that lie upon each other make any number of values of few bytes.
+        if kind in "PQ":
+            msg = f"the catalogue {name} has a column of variable length, which is not "
+            msg += "read of tables that are sent: leave it out"
+            raise CatalogueFormatError(msg)
+        values += 1 if kind == "A" else int(repeat or 1)
+    values *= min(block.integer("NAXIS2", 0), _ROWS)
+    if values > _MAX_VALUES:
+        msg = f"the catalogue {name} has {values} values in {_ROWS} rows or fewer; at "
+        msg += f"most {_MAX_VALUES}: leave out columns of arrays"
+        raise CatalogueFormatError(msg, limit=_MAX_VALUES, actual=values)
+
+
 def _check_parquet(name: str, data: bytes) -> None:
-    """A few bytes can stand for any number of equal values."""
+    """A few bytes can stand for any number of equal values.
+
+    So text is looked at as a dictionary and numbers of it, before any of it is spelled
+    out.
+    """
     try:
         with pq.ParquetFile(io.BytesIO(data)) as file:
             rows = file.metadata.num_rows
             groups = map(file.metadata.row_group, range(file.num_row_groups))
-            size = sum(group.total_byte_size for group in groups)
+            packed = sum(group.total_byte_size for group in groups)
+            columns = list(file.schema_arrow)
+        if rows > _MAX_PARQUET_ROWS or packed > _MAX_ARRAY_BYTES:
+            msg = f"the catalogue {name} has {rows} rows of {packed} bytes; at most "
+            msg += f"{_MAX_PARQUET_ROWS} of {_MAX_ARRAY_BYTES} in Parquet"
+            raise CatalogueFormatError(msg, limit=_MAX_PARQUET_ROWS, actual=rows)
+        size = rows * sum(_width(name, column) for column in columns)
+        texts = [column.name for column in columns if _is_text(column.type)]
+        with pq.ParquetFile(io.BytesIO(data), read_dictionary=texts) as file:
+            for batch in file.iter_batches(_ROWS, columns=texts):
+                size += sum(_text_bytes(column) for column in batch.columns)
+                if size > _MAX_PARQUET_BYTES:
+                    break
     except (OSError, pa.ArrowException) as exc:
         msg = f"the catalogue {name} is damaged: {exc}"
         raise CatalogueFormatError(msg) from exc
-    if rows > _MAX_PARQUET_ROWS or size > _MAX_ARRAY_BYTES:
-        msg = f"the catalogue {name} has {rows} rows of {size} bytes; at most "
-        msg += f"{_MAX_PARQUET_ROWS} of {_MAX_ARRAY_BYTES} in Parquet"
-        raise CatalogueFormatError(msg, limit=_MAX_PARQUET_ROWS, actual=rows)
+    if size > _MAX_PARQUET_BYTES:
+        msg = f"the catalogue {name} unpacks to more than {_MAX_PARQUET_BYTES} bytes"
+        raise CatalogueFormatError(msg, limit=_MAX_PARQUET_BYTES, actual=size)
+
+
+def _values(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Whether its values have lengths of their own."""
+    return any(test(_values(kind)) for test in _TEXTS)
+
+
+def _width(name: str, column: pa.Field) -> int:
+    """Bytes of a value that is no text; refuses what is made of others."""
+    kind = _values(column.type)
+    if _is_text(kind) or pa.types.is_null(kind):
+        return 0
+    try:
+        bits: int = kind.bit_width
+    except ValueError:
+        msg = f"the column {column.name!r} of the catalogue {name} is of the type "
+        msg += f"{str(kind)[:100]}; send plain numbers and text"
+        raise CatalogueFormatError(msg, parameter=column.name[:100]) from None
+    return math.ceil(bits / 8)
+
+
+def _text_bytes(column: pa.Array) -> int:
+    """Of text, were it spelled out."""
+    if pa.types.is_dictionary(column.type):
+        lengths = pc.binary_length(column.dictionary).take(column.indices)
+    else:
+        lengths = pc.binary_length(column)
+    return int(pc.sum(lengths, min_count=0).as_py())
 
 
 def _check_votable(name: str, data: bytes) -> None:

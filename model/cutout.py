@@ -25,6 +25,9 @@ MIN_SIDE_PX = 16
 # A cutout at the edge of a survey keeps its meaning down to about half.
 MIN_FINITE_FRACTION = 0.5
 
+# Of the frames that are brought to ICRS.
+_LONGITUDES = ("RA", "GLON")
+
 
 @dataclass(frozen=True)
 class Beam:
@@ -58,8 +61,12 @@ class Cutout:
     """What a user should know of how the file was read."""
 
     def centre(self) -> SkyCoord | None:
-        """Sky position of the centre of the image, ICRS; None without a WCS."""
-        if self.wcs is None:
+        """Sky position of the centre of the image, ICRS; None without a WCS.
+
+        Nor is there one where the WCS is of other frames than RA/Dec and Galactic, as
+        of the ecliptic, which would be taken for ICRS.
+        """
+        if self.wcs is None or self.wcs.wcs.lngtyp.strip() not in _LONGITUDES:
             return None
         height, width = self.pixels.shape
         try:

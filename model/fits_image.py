@@ -43,6 +43,13 @@ _JY_PER_BEAM = {
 # SIP polynomials cost the square of their order; real ones stop at 9.
 _MAX_SIP_ORDER = 9
 
+# Cards of the WCS that are numbers, and beyond what there is no pixel and no degree.
+_NUMBERS = re.compile(
+    r"CRVAL[1-9]|CRPIX[1-9]|CDELT[1-9]|CROTA[1-9]|(PC|CD)[1-9]_[1-9]|PC00[1-9]00[1-9]"
+    r"|PV[1-9]_\d{1,2}|LONPOLE|LATPOLE|[AB]P?_\d_\d"
+)
+_MOST = 1e15
+
 # Of the angle between the axes of an image.
 _LEAST_SINE = 1e-3
 
@@ -100,6 +107,8 @@ def read_fits(data: bytes, *, hdu: int | None = None) -> Cutout:
     if block.trouble is not None:
         raise block.trouble
     _check_scaling(block)
+    if block.bitpix() > 0 and not is_compressed(block):
+        block.integer("BLANK", 0)
     if is_compressed(block):
         check_tiles(block, data)
     header, pixels, (wcs, fault) = _decoded(block, data, shape)
@@ -123,7 +132,10 @@ def _decoded(
                 count = shape[0] * shape[1]
                 pixels = np.frombuffer(data, kind, count, block.data_start)
                 return header, pixels.reshape(shape), _celestial_wcs(header)
-            with fits.open(io.BytesIO(_alone(block, data)), memmap=False) as hdus:
+            # As unsigned integers, BLANK would be passed over.
+            with fits.open(
+                io.BytesIO(_alone(block, data)), memmap=False, uint=False
+            ) as hdus:
                 image = hdus[1 if is_compressed(block) else 0]
                 header, pixels = image.header, np.asarray(image.data).reshape(shape)
             return header, pixels, _celestial_wcs(header)
@@ -202,6 +214,13 @@ def _celestial_wcs(header: fits.Header) -> tuple[WCS | None, str]:
             value = int(header.get(name, 0))
             if value > limit:
                 return None, f"{name} is {value}, at most {limit}"
+        for name in filter(_NUMBERS.fullmatch, header):
+            value = header[name]
+            if type(value) not in {int, float} or not abs(value) < _MOST:
+                return (
+                    None,
+                    f"{name} is {str(value)[:30]!r}, no number that makes sense",
+                )
         wcs = WCS(header).celestial
         if wcs.naxis == 2 and wcs.has_celestial:  # noqa: PLR2004
             return wcs, ""

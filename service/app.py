@@ -92,6 +92,7 @@ def create_app(config: Config | None = None) -> FastAPI:
         # `tracing` and `metrics` tell what there is to tell.
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
+    app.state.home = settings.home
     app.state.metrics = figures
     app.state.ending = ending
     errors.install(app)

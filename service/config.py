@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from twinjet.index.home import Home, system_url
 from twinjet.index.retention import KEEP_GENERATIONS
@@ -17,6 +19,9 @@ from twinjet.service.cores import available_cores
 from twinjet.service.misconfiguration import PREFIX, ConfigError, described, unknown
 
 _log = logging.getLogger(__name__)
+
+# Databases that metadata are kept in; None is SQLite in the home.
+_STORES = (None, "sqlite", "postgresql")
 
 
 class Config(BaseSettings):
@@ -307,6 +312,26 @@ class Config(BaseSettings):
             msg = "it begins or ends with a blank"
             raise ValueError(msg)
         return key
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_of_a_store(cls, url: str | None) -> str | None:
+        try:
+            kind = None if url is None else make_url(url).get_backend_name()
+        except (ArgumentError, ValueError):  # whose words may have the password
+            kind = "unreadable"
+        if kind not in _STORES:
+            msg = "it is no URL as postgresql+psycopg://host/name or sqlite:///file"
+            raise ValueError(msg)
+        return url
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_prefix(cls, path: str) -> str:
+        if path and (not path.startswith("/") or path.endswith("/")):
+            msg = "it begins with a slash and ends with none, as /twinjet"
+            raise ValueError(msg)
+        return path
 
     @property
     def places(self) -> int:

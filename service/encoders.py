@@ -9,9 +9,12 @@ from twinjet.model.encoder import (
     card_path,
     default_encoder,
     load_encoder,
+    read_card,
 )
 from twinjet.model.engine import Choice, on_engine
+from twinjet.model.errors import EncoderFileError
 from twinjet.service.config import Config
+from twinjet.service.misconfiguration import ConfigError
 
 
 def encoder_of(
@@ -31,6 +34,21 @@ def encoder_of(
         return _default(config.engine)
     path = card_path(chosen or DEFAULT_ENCODER)
     return on_engine(load_encoder(path, device=device), config.engine)
+
+
+def check_encoder(config: Config) -> None:
+    """Say at the start what would be found when all else is ready.
+
+    Raises
+    ------
+    ConfigError
+        Naming the setting: there is no such encoder.
+    """
+    try:
+        read_card(card_path(config.encoder or DEFAULT_ENCODER))
+    except EncoderFileError as exc:
+        msg = f"TWINJET_ENCODER={str(config.encoder)!r}: {exc}"
+        raise ConfigError(msg) from exc
 
 
 @cache

@@ -4,9 +4,11 @@ import errno
 import json
 import logging
 import math
+import os
 import sqlite3
 from collections.abc import Mapping
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -237,10 +239,21 @@ def problem(
     **members: str | float | list[str] | None,
 ) -> JSONResponse:
     """A problem document; members without a value are left out."""
-    body = _members(status, name, detail, **members)
+    body = {
+        key: without_home(request, value) if isinstance(value, str) else value
+        for key, value in _members(status, name, detail, **members).items()
+    }
     body["request_id"] = request_id(request)
     headers = {"Retry-After": "5"} if status == HTTPStatus.SERVICE_UNAVAILABLE else None
     return _Document(body, status, headers, media_type=MEDIA_TYPE)
+
+
+def without_home(request: Request, text: str) -> str:
+    """A text with files named as within the home: where that is, the log tells."""
+    home: Path = request.app.state.home
+    for folder in (home.absolute(), home):
+        text = text.replace(f"{folder}{os.sep}", "")
+    return text
 
 
 def document(exc: RequestError, known_as: str) -> bytes:
@@ -376,6 +389,10 @@ async def _invalid(request: Request, exc: Exception) -> JSONResponse:
         return problem(request, 422, "malformed-json", detail, position=int(place[-1]))
     # Of a body, the member at fault and not what is wrong deep inside of it.
     parameter = place[1] if len(place) > 1 else place[0]
+    if "Expected UploadFile" in first.get("msg", ""):
+        part = parameter.partition(".")[0]
+        detail = f"the part called {part!r} is text and no file: give it a file name"
+        return problem(request, 422, "missing-file", detail, parameter=part)
     if first["type"] == "missing" and parameter == "file":
         detail = "the multipart form has no part called 'file'"
         return problem(request, 422, "missing-file", detail, parameter="file")

@@ -1,5 +1,6 @@
 """Settings that cannot be used, each said in one line."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -12,6 +13,9 @@ PREFIX = "TWINJET_"
 # Variables that are no settings: of workers among themselves, and of the tests.
 _OTHERS = {"TWINJET_DEVICE"}
 _OF_TESTS = "TWINJET_TEST_"
+
+# Name and password in a URL.
+_CREDENTIALS = re.compile(r"//[^/]*@")
 
 
 class ConfigError(Exception):
@@ -50,4 +54,6 @@ def unknown(environment: Mapping[str, str], known: Iterable[str]) -> Iterator[st
 
 
 def _value(given: Any) -> Any:
+    if isinstance(given, str):
+        return _CREDENTIALS.sub("//...@", given)
     return "..." if isinstance(given, SecretStr) else given

@@ -46,6 +46,10 @@ _LONG_ADDRESS = _refusal(
     b"414 URI Too Long",
     b"the address of a request has %d bytes at most\n" % _ADDRESS_BYTES,
 )
+_UPGRADE = _refusal(
+    b"400 Bad Request",
+    b"there is no other protocol to change to: leave the header Upgrade out\n",
+)
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n"
     b"content-length: 0\r\n\r\n"
@@ -58,7 +62,9 @@ class PatientProtocol(HttpToolsProtocol):
     The headers of a request must have come so soon after the connection, or after
     their first byte; and of an answer that is not taken whole something must be taken
     each time. How soon is `PATIENCE` in the state of the lifespan. Headers of more than
-    32 KiB are refused (431) while they come, and longer addresses than 64 KiB (414).
+    32 KiB are refused (431) while they come, and longer addresses than 64 KiB (414). So
+    is a body that comes with a wish for another protocol (400): the parser would take
+    it for the next request.
     Bodies are timed by `BodyPace`, which can answer. With ``limit_concurrency``
     connections uvicorn refuses whatever they ask; so one that would make up the number
     is closed, and the others go on.
@@ -74,7 +80,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._address_bytes = self._headers_bytes = self._unended_bytes = 0
         # Whether headers are coming, and whether this piece is of headers alone.
         self._in_head = self._headers_alone = False
-        self._refused = False
+        self._refused = self._has_body = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Of asyncio."""
@@ -124,6 +130,7 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._in_head, self._headers_alone = True, False
         self._address_bytes = self._headers_bytes = self._unended_bytes = 0
+        self._has_body = False
 
     def on_url(self, url: bytes) -> None:
         """Of httptools: some of its address."""
@@ -138,11 +145,17 @@ class PatientProtocol(HttpToolsProtocol):
         self._headers_bytes += len(name) + len(value)
         if self._headers_bytes > _HEADERS_BYTES:
             self._end_parsing(_LONG_HEADERS)
+        known = name.lower()
+        self._has_body |= known == b"transfer-encoding" or (
+            known == b"content-length" and value.strip() != b"0"
+        )
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Of httptools: its headers are whole."""
         self._in_head = False
+        if self._has_body and self.parser.should_upgrade():
+            self._end_parsing(_UPGRADE)
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:

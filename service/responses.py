@@ -18,12 +18,13 @@ _MEANINGS = {
     415: "Not a format that is read",
     422: "Invalid parameter or unusable file",
     503: "No index or store to answer from, or too many uploads: try again in a moment",
+    507: "No room on the disk",
 }
 
 # What every route answers: it has parameters, if only those that it does not know.
 _EVERYWHERE = (422,)
 
-BODY = (408, 413)
+BODY = (408, 413, 507)
 FORM = (400, *BODY)
 # Of what a generation answers that the address may name.
 PINNED = (404, 410, 503)

@@ -1,7 +1,7 @@
 """The file in a multipart body."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Request, UploadFile
@@ -20,18 +20,27 @@ class UploadRoute(APIRoute):
     """Of a router whose forms embed files: `Admission` turns some of them away."""
 
 
-async def one_file(request: Request) -> None:
-    """Refuse a second file: of two the framework takes the last, and says nothing.
+def parts(*known: str) -> Callable[[Request], Awaitable[None]]:
+    """What refuses other parts of a form than these, and a second one of a kind.
 
-    Raises
-    ------
-    InvalidQueryError
-        Naming how many there are.
+    The framework takes the last of several, passes over the others, and says nothing.
     """
-    count = len((await request.form()).getlist("file"))
-    if count > 1:
-        msg = f"send one file, several requests for several; there were {count}"
-        raise InvalidQueryError(msg, parameter="file", limit=1, actual=count)
+
+    async def only_known(request: Request) -> None:
+        names = [name for name, _ in (await request.form()).multi_items()]
+        for name in names:
+            if name not in known:
+                shown = name[:100]
+                msg = f"this form has {', '.join(known)}; {shown!r} came. Parameters "
+                msg += "are in the address"
+                raise InvalidQueryError(msg, parameter=shown, actual=shown)
+            if (count := names.count(name)) > 1:
+                msg = f"send one {name}, several requests for several; there were "
+                raise InvalidQueryError(
+                    msg + str(count), parameter=name, limit=1, actual=count
+                )
+
+    return only_known
 
 
 async def file_bytes(file: UploadFile, limit: int) -> bytes:

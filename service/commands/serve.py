@@ -141,9 +141,11 @@ def _serve(
         options = {**options, "anonymous": "ingest"}
         config = config.model_copy(update={"anonymous": "ingest"})
     if config.processes == 1:
-        # Here, for the first of several processes needs no application.
+        # Here, for the first of several processes needs neither.
         from twinjet.service.app import create_app  # noqa: PLC0415
+        from twinjet.service.encoders import check_encoder  # noqa: PLC0415
 
+        check_encoder(config)
         server = _settings(config, create_app(config))
     else:
         server = _settings(config)

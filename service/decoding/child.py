@@ -12,13 +12,13 @@ from collections.abc import Callable
 from typing import Any
 
 from astropy.utils import iers
-from PIL import Image
+from PIL import Image, MpoImagePlugin, TiffImagePlugin
 
 from twinjet.model.decode import read_cutout
 from twinjet.model.errors import CutoutError
 from twinjet.model.preprocess import Preprocess
 from twinjet.service.decoding import sandbox
-from twinjet.service.decoding.wire import receive, send
+from twinjet.service.decoding.wire import MAX_TEXT, receive, send
 
 Answer = tuple[dict[str, Any], bytes]
 Work = Callable[[dict[str, Any], bytes], Answer]
@@ -65,6 +65,8 @@ def decoded(task: dict[str, Any], data: bytes) -> Answer:
     cutout = read_cutout(data, pixel_scale_arcsec=scale, hdu=hdu)
     prepared = recipe(cutout)
     centre = cutout.centre()
+    is_lost = cutout.wcs is not None and centre is None
+    lost = ["the WCS gives no position in ICRS"] if is_lost else []
     head = {
         "kind": "prepared",
         "side": prepared.image.shape[0],
@@ -72,7 +74,7 @@ def decoded(task: dict[str, Any], data: bytes) -> Answer:
         "peak_snr": prepared.peak_snr if math.isfinite(prepared.peak_snr) else None,
         "position": None if centre is None else [centre.ra.deg, centre.dec.deg],
         "has_scale": cutout.pixel_scale_arcsec is not None,
-        "notes": cutout.notes,
+        "notes": [*cutout.notes, *lost],
         "preparation_notes": prepared.notes,
     }
     return head, prepared.image.tobytes()
@@ -96,12 +98,16 @@ def _refusal(exc: CutoutError) -> dict[str, Any]:
     return {
         "kind": "refused",
         "error": type(exc).__name__,
-        "message": str(exc),
+        "message": str(exc)[:MAX_TEXT],
         "parameter": exc.parameter,
         "limit": exc.limit,
         "actual": exc.actual,
         "candidates": getattr(exc, "candidates", None),
     }
+
+
+# Imported by Pillow itself for the EXIF of a JPEG, and for one of several images.
+_PLUGINS = (MpoImagePlugin, TiffImagePlugin)
 
 
 def _load() -> None:

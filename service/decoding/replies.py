@@ -21,6 +21,7 @@ from pydantic import (
 from twinjet.model import errors as model_errors
 from twinjet.model import preprocess
 from twinjet.model.errors import AmbiguousImageError, CutoutError
+from twinjet.service.decoding.wire import MAX_TEXT
 
 _T = TypeVar("_T")
 
@@ -65,7 +66,7 @@ def _known(name: str) -> str:
     return name
 
 
-_Text = Annotated[str, Field(max_length=1000), AfterValidator(_printable)]
+_Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_printable)]
 _Notes = Annotated[list[_Text], Field(max_length=100)]
 _Number = Annotated[int | float, Field(allow_inf_nan=False)]
 _Position = tuple[

@@ -12,6 +12,9 @@ from typing import Any
 LENGTHS = struct.Struct(">II")
 """Of the head and of the bytes behind it."""
 
+MAX_TEXT = 1000
+"""Characters of a refusal or a note."""
+
 MAX_HEAD_BYTES = 64 * 1024
 """Notes and refusals are some hundred characters."""
 

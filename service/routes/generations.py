@@ -11,9 +11,11 @@ from twinjet.index.errors import UnknownEncoderError, UnknownGenerationError
 from twinjet.index.export import embeddings_parquet
 from twinjet.index.generation import Manifest
 from twinjet.index.published import publish_again
+from twinjet.index.store import Generation
 from twinjet.model.card import EncoderCard
 from twinjet.model.engine import engine_of
 from twinjet.service.dependencies import RegionDep, ResourcesDep
+from twinjet.service.errors import without_home
 from twinjet.service.pieces import in_turns
 from twinjet.service.resources import Resources
 from twinjet.service.responses import PINNED, problems
@@ -37,17 +39,22 @@ PARQUET = "application/vnd.apache.parquet"
 _MOST = 2**63 - 1
 
 
+def _damage(request: Request, held: Resources, generation: Generation) -> str | None:
+    found = held.damage(generation)
+    return None if found is None else without_home(request, found)
+
+
 @router.get(
     "/generations", summary="Every build of the index that is kept", responses=_STORE
 )
-def list_generations(held: ResourcesDep) -> GenerationsOut:
+def list_generations(request: Request, held: ResourcesDep) -> GenerationsOut:
     current = held.store.current()
     return GenerationsOut(
         generations=[
             GenerationItem.of(
                 generation,
                 current=current is not None and generation.number == current.number,
-                damage=held.damage(generation),
+                damage=_damage(request, held, generation),
             )
             for generation in held.store.generations()
             if generation.state == "ready"
@@ -59,7 +66,7 @@ def list_generations(held: ResourcesDep) -> GenerationsOut:
     "/generations/{number}", summary="One build with its manifest", responses=_ONE
 )
 def one_generation(
-    number: Annotated[int, Path(ge=1, le=_MOST)], held: ResourcesDep
+    request: Request, number: Annotated[int, Path(ge=1, le=_MOST)], held: ResourcesDep
 ) -> GenerationReport:
     generation = held.store.generation(number)
     if generation.state != "ready":
@@ -69,7 +76,7 @@ def one_generation(
     item = GenerationItem.of(
         generation,
         current=current is not None and number == current.number,
-        damage=held.damage(generation),
+        damage=_damage(request, held, generation),
     )
     manifest = Manifest.read(held.config.files.generation(generation.folder))
     hidden = {"cutouts"}  # a path on the server is nobody's business
@@ -120,10 +127,10 @@ def embeddings(
     summary="Serve an earlier build again, if its files are whole",
 )
 def publish(
-    number: Annotated[int, Path(ge=1, le=_MOST)], held: ResourcesDep
+    request: Request, number: Annotated[int, Path(ge=1, le=_MOST)], held: ResourcesDep
 ) -> GenerationReport:
     publish_again(number, held.config.files, held.store, held.vector_engine)
-    return one_generation(number, held)
+    return one_generation(request, number, held)
 
 
 @router.get("/encoders", summary="The encoders that this service has")

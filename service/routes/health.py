@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from twinjet.service.dependencies import ResourcesDep
 from twinjet.service.ending import Ending
+from twinjet.service.errors import without_home
 from twinjet.service.readiness import readiness
 from twinjet.service.schemas import Health
 from twinjet.service.scopes import PUBLIC
@@ -29,7 +30,8 @@ async def livez() -> Health:
 def readyz(request: Request, held: ResourcesDep, response: Response) -> Health:
     found = readiness(held)
     number = None if found.generation is None else found.generation.number
-    health = Health(status=found.status, generation=number, trouble=found.trouble)
+    trouble = None if found.trouble is None else without_home(request, found.trouble)
+    health = Health(status=found.status, generation=number, trouble=trouble)
     ending: Ending = request.app.state.ending
     if ending.begun:
         health.status, health.trouble = "unavailable", "the service is ending"

@@ -23,7 +23,7 @@ from twinjet.service.schemas import (
     SourceOut,
 )
 from twinjet.service.scopes import READ
-from twinjet.service.uploads import file_bytes, one_file
+from twinjet.service.uploads import file_bytes, parts
 
 router = APIRouter(tags=["probe"], responses=problems(*FORM, 503), dependencies=[READ])
 
@@ -31,7 +31,7 @@ router = APIRouter(tags=["probe"], responses=problems(*FORM, 503), dependencies=
 @router.post(
     "/probe",
     summary="Class and confidence of every source from a few labels",
-    dependencies=[Depends(one_file)],
+    dependencies=[Depends(parts("file"))],
     response_model=ProbeOut,
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
 )

@@ -78,13 +78,21 @@ def list_sources(
     if name is not None:
         _only(
             "name",
-            {"ra": ra, "dec": dec, "where": where, "sort": sort, "region": region},
+            {
+                "ra": ra,
+                "dec": dec,
+                "radius_arcsec": radius_arcsec,
+                "where": where,
+                "sort": sort,
+                "region": region,
+                "after": after,
+            },
         )
         items = [
             _item(served, root, m.source, match=m.kind, separation=m.separation_arcsec)
             for m in resolve(held.store, number, name, limit=limit)
         ]
-    elif ra is not None or dec is not None:
+    elif (ra, dec, radius_arcsec) != (None, None, None):
         _only("a cone", {"sort": sort, "after": after})
         if region is not None:
             message = (

@@ -245,3 +245,21 @@ def test_real_files_are_read(shared_data: Path) -> None:
             cutout = read_cutout(path)
             assert cutout.unit == "Jy/beam"
             assert cutout.centre() is not None
+
+
+def test_blank_of_unsigned_integers_is_no_brightness() -> None:
+    counts = np.arange(64 * 64, dtype=np.int16).reshape(64, 64)
+    counts[:8] = -32768
+    hdu = fits.PrimaryHDU(counts, header_at(150.0, 2.0))
+    hdu.header.update({"BZERO": 32768, "BSCALE": 1, "BLANK": -32768})
+    pixels = read_cutout(hdu_bytes(hdu)).pixels
+    assert np.isnan(pixels[:8]).all()
+    np.testing.assert_array_equal(pixels[8:], counts[8:].astype("f4") + 32768)
+
+
+def test_a_blank_that_is_no_integer_is_refused() -> None:
+    data = fits_bytes(np.ones((64, 64), np.int16), BLANK=1)
+    wrong = data.replace(b"BLANK   =                    1", b"BLANK   = 'x'".ljust(30))
+    assert wrong != data
+    with pytest.raises(errors.MalformedFitsError, match="BLANK of HDU 0 is 'x'"):
+        read_cutout(wrong)

@@ -11,6 +11,7 @@ from commands import TWINJET
 
 from twinjet.service.commands import serve
 from twinjet.service.config import Config, configured
+from twinjet.service.encoders import check_encoder
 from twinjet.service.misconfiguration import ConfigError
 
 WRONG = {
@@ -33,6 +34,8 @@ WRONG = {
     "REFRESH_S": "0",
     "PICTURE_CACHE": "x",
     "DUPLICATE_RADIUS_ARCSEC": "3601",
+    "DATABASE_URL": "mysql://host/name",
+    "ROOT_PATH": "twinjet/",
 }
 
 
@@ -47,6 +50,13 @@ def test_a_wrong_value_is_said_with_its_variable(
     assert said.startswith(f"TWINJET_{name}")
     assert "\n" not in said
     assert (value in said) == (name != "ADMIN_KEY")
+
+
+def test_of_a_url_no_password_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TWINJET_DATABASE_URL", "mysql://me:secret@host/name")
+    with pytest.raises(ConfigError, match=r"^TWINJET_DATABASE_URL") as raised:
+        configured()
+    assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("blank", [" ", "\n", "\t"])
@@ -68,6 +78,13 @@ def test_an_unknown_variable_is_told_with_the_nearest(
     assert caplog.messages == [
         "TWINJET_PROT is no setting and has no effect; the nearest is TWINJET_PORT"
     ]
+
+
+def test_an_encoder_that_is_not_there_is_said_at_the_start(config: Config) -> None:
+    absent = config.home / "absent.json"
+    with pytest.raises(ConfigError, match=r"^TWINJET_ENCODER='.*absent\.json': no "):
+        check_encoder(config.model_copy(update={"encoder": absent}))
+    check_encoder(config)
 
 
 @pytest.mark.parametrize(

@@ -373,3 +373,40 @@ def test_headers_of_a_file_do_not_move_the_answer(
     data = fits_bytes(_GOOD, header_at(12.0, 5.0))
     named = upload(client, data, name='"><img src=x onerror=alert(1)>.fits')
     assert ids(named) == ids(upload(client, data))
+
+
+@pytest.mark.parametrize("path", ["/embeddings", "/similar/batch", "/probe"])
+def test_no_part_of_a_form_is_passed_over(client: TestClient, path: str) -> None:
+    files = {"file": ("a.csv", b"source_id\nT100+003\n")}
+    answer = client.post(path, files=files, data={"hdu": "7"})
+    problem = assert_problem(answer, 422, "invalid-parameter")
+    assert problem["parameter"] == "hdu"
+
+
+def test_a_file_that_is_sent_as_text_is_said_to_be_so(client: TestClient) -> None:
+    part = {"file": (None, b"SIMPLE = secret")}
+    answer = client.post("/embeddings", files=part)
+    assert_problem(answer, 422, "missing-file")
+    assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CTYPE1": "ELON-TAN", "CTYPE2": "ELAT-TAN"},
+        {"RADESYS": "GAPPT"},
+        {"CRVAL1": 1e20},
+        {"PV2_1": "NaN"},
+    ],
+    ids=str,
+)
+def test_a_position_that_is_none_is_said_to_be_none(
+    client: TestClient, cards: dict[str, str | float]
+) -> None:
+    header = header_at(150, 2)
+    header.update(cards)
+    query = upload(
+        client, fits_bytes(double_source(np.random.default_rng(3)), header)
+    ).json()["query"]
+    assert query["ra"] is None
+    assert any("WCS" in note for note in query["notes"])

@@ -373,3 +373,10 @@ def test_embeddings_are_there_to_take(client: TestClient, config: Config) -> Non
     whole_sky = client.get("/generations/1/embeddings.parquet", params=mistyped)
     assert_problem(whole_sky, 422, "invalid-parameter")
     assert "region_ra" in whole_sky.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "query", ["radius_arcsec=5", "name=T1&radius_arcsec=5", "name=T1&after=x"]
+)
+def test_no_parameter_is_passed_over(client: TestClient, query: str) -> None:
+    assert client.get(f"/sources?{query}").status_code == 422

@@ -64,6 +64,15 @@ HEADERS: Rows = {
         get("/livez", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQ"),
         *(200, None),
     ),
+    "an upgrade of a body, which is none of the next request": (
+        sent(
+            "/similar",
+            "application/json",
+            get("/livez"),
+            *("Upgrade: foo", "Connection: upgrade"),
+        ),
+        *(400, None),
+    ),
     "an expectation that is none": (get("/livez", "Expect: the unexpected"), 200, None),
     "an identity with escapes": (get("/livez", "X-Request-ID: \x1b[31m"), 400, None),
     "a header of 1 MB": (get("/livez", f"X: {'x' * 10**6}"), 431, None),

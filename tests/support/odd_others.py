@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 from oddities import Oddity, galaxy, plain
-from PIL import Image, PngImagePlugin
+from PIL import ExifTags, Image, PngImagePlugin
 
 from twinjet.model import errors
 
@@ -91,6 +91,12 @@ def _pictures() -> Iterator[Oddity]:
     for mode in ("L", "RGB", "CMYK"):
         yield Oddity(f"jpeg_{mode}", partial(_drawn, plainly.convert(mode), "JPEG"))
     yield Oddity("jpeg_progressive", partial(_drawn, plainly, "JPEG", progressive=True))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Software] = "GIMP"
+    yield Oddity("jpeg_exif", partial(_drawn, plainly, "JPEG", exif=exif))
+    yield Oddity("png_exif", partial(_drawn, plainly, "PNG", exif=exif))
+    several = partial(_drawn, plainly, "MPO", save_all=True, append_images=[plainly])
+    yield Oddity("jpeg_of_several", several)
     words = PngImagePlugin.PngInfo()
     words.add_text("Comment", "\x1b[2J<script>")
     yield Oddity("png_text", partial(_drawn, plainly, pnginfo=words))
