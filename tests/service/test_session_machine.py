@@ -69,6 +69,11 @@ class Session(RuleBasedStateMachine):
         again = self.service.client.post("/sessions", json=body)
         assert_problem(again, 409, "session-conflict")
 
+    @property
+    def proposed(self) -> set[str]:
+        """Seen; what was labelled unasked and is no more may yet be proposed."""
+        return {source for proposed in self.rounds for source in proposed}
+
     def marks(self) -> list[dict[str, Any]]:
         """All, page by page."""
         found: list[dict[str, Any]] = []
@@ -105,10 +110,11 @@ class Session(RuleBasedStateMachine):
         assert answer.status_code == 200, answer.text
         found = [c["source_id"] for c in answer.json()["candidates"]]
         assert 1 <= len(found) <= size
-        assert not set(found) & ({*self.labels} | {*KNOWN})
+        labelled = {source for source, label in self.labels.items() if label}
+        assert not set(found) & (labelled | self.proposed | {*KNOWN})
         self.rounds.append(found)
-        self.labels |= dict.fromkeys(found)
-        self.versions |= dict.fromkeys(found, 0)
+        self.labels = dict.fromkeys(found) | self.labels
+        self.versions = dict.fromkeys(found, 0) | self.versions
         same = self.service.client.put(address, json=wishes)
         assert same.content == answer.content
         other = self.service.client.put(address, json=wishes | {"count": size + 1})
@@ -130,7 +136,9 @@ class Session(RuleBasedStateMachine):
         lines = [x for x in answer.text.splitlines() if not x.startswith("#")]
         rows = csv.DictReader(io.StringIO("\n".join(lines)))
         assert {row["source_id"]: row["status"] for row in rows} == {
-            source: label or "seen" for source, label in self.labels.items()
+            source: label or "seen"
+            for source, label in self.labels.items()
+            if label or source in self.proposed
         }
 
     @invariant()
