@@ -1,7 +1,6 @@
 """What the application has for its life, from the first to the last thing."""
 
 import asyncio
-import gc
 import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -70,11 +69,6 @@ async def held(app: FastAPI, settings: Config, figures: Metrics) -> AsyncIterato
         app.state.keyring = keyring
         resources.inference.start()
         ends.push_async_callback(resources.inference.stop)
-        # Some 400,000 objects of libraries, which stay: to look through them for what
-        # nobody has any more stops all answers for 0.2 s, every few minutes under load.
-        # A generation that is opened from here on is to go when another is in force.
-        gc.freeze()
-        ends.callback(gc.unfreeze)
         await asyncio.to_thread(resources.refresh)
         await asyncio.to_thread(measure, resources, figures)
         tasks = [

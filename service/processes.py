@@ -19,6 +19,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess, multiprocess
 
 from twinjet.service import logs
+from twinjet.service.allocator import keep_libraries
 from twinjet.service.config import Config
 from twinjet.service.cores import available_cores
 from twinjet.service.metrics import FOLDER
@@ -115,6 +116,7 @@ def application() -> FastAPI:
     from twinjet.service.app import create_app  # noqa: PLC0415
 
     app = create_app()
+    keep_libraries()
     signal.signal(signal.SIGTERM, graceful)
     return app
 

@@ -20,6 +20,7 @@ from uvicorn.config import LOGGING_CONFIG
 
 from twinjet.index.errors import DatabaseDamagedError
 from twinjet.index.jobs.request import ReindexRequest
+from twinjet.service.allocator import keep_libraries
 from twinjet.service.commands.following import index_catalogue
 from twinjet.service.commands.options import (
     HOME,
@@ -147,6 +148,7 @@ def _serve(
 
         check_encoder(config)
         server = _settings(config, create_app(config))
+        keep_libraries()
     else:
         server = _settings(config)
     with _workers(config), closing(server.bind_socket()) as listener:

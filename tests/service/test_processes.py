@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -184,3 +185,20 @@ def test_processes_end_when_the_first_one_is_killed(config: Config, log: Path) -
         served.process.wait()
         _, alive = psutil.wait_procs(left, timeout=60)
         assert not alive
+
+
+def test_libraries_are_not_looked_through_for_garbage(tmp_path: Path) -> None:
+    program = """
+import gc
+from twinjet.service.processes import application
+application()
+print(gc.get_freeze_count())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"TWINJET_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    # There are several hundred thousand objects.
+    assert int(done.stdout) > 100_000
