@@ -32,6 +32,9 @@ _MAX_PARQUET_BYTES = 128 * 2**20
 _ROWS = 8192
 _MAX_VALUES = 2**21
 
+# Of which a FITS file is made.
+_FITS_BLOCK = 2880
+
 # Values of a column of FITS in a row, and their type (FITS Standard 4.0, table 18).
 _FORM = re.compile(r"\s*(\d{0,18})\s*([A-Z])")
 
@@ -70,7 +73,7 @@ def read_uploaded(name: str, data: bytes) -> RawTable:
     if data[:4] == b"PAR1":
         _check_parquet(name, data)
     elif data[:6] == b"SIMPLE":
-        _check_fits(name, data)
+        data = _checked_fits(name, data)
     elif b"<VOTABLE" in data[:4096].upper():
         _check_votable(name, data)
     return read_table(Path(name), data)
@@ -97,17 +100,23 @@ def _unpacked(name: str, data: bytes) -> bytes:
     return plain
 
 
-def _check_fits(name: str, data: bytes) -> None:
-    """For a long value a reader takes a square of time, and it believes any promise."""
+def _checked_fits(name: str, data: bytes) -> bytes:
+    """The file as far as its headers were looked at.
+
+    For a long value a reader takes a square of time, and it believes any promise.
+    """
     try:
-        for block in walk(data):
-            if block.trouble is not None:
-                raise block.trouble
-            if block.kind == "BINTABLE":
-                _check_columns(name, block)
+        hdus = walk(data)
+        for hdu in hdus:
+            if hdu.trouble is not None:
+                raise hdu.trouble
+            _check_columns(name, hdu)
     except CutoutError as exc:
         msg = f"the catalogue {name} is damaged: {exc}"
         raise CatalogueFormatError(msg, limit=exc.limit, actual=exc.actual) from exc
+    # What is no HDU by the standard may be one to a reader.
+    end = hdus[-1].data_start + hdus[-1].data_bytes
+    return data[:end] + bytes(-end % _FITS_BLOCK)
 
 
 def _check_columns(name: str, block: HeaderBlock) -> None:

@@ -69,6 +69,13 @@ def test_tables_are_read(data: bytes) -> None:
             fits_table(fits.Column("x", "8000X", array=np.zeros((1000, 8000), bool))),
             "8001000 values",
         ),
+        (
+            fits_table(
+                fits.Column("x", "PB()", array=[np.zeros(3, "u1")] * 1000)
+            ).replace(b"'BINTABLE'", b"'A3DTABLE'"),
+            "column of variable length",
+        ),
+        (fits_table().replace(b"XTENSION=", b"xtension="), "no HDU holds a table"),
         (fits_table(NOTE="x" * 20_000), "more than 200 cards"),
         (fits_table(hdus=20), "more than 16 HDUs"),
         (fits_table()[:-2880], "promises at least 13760"),
