@@ -94,8 +94,9 @@ def test_whole_characters_are_read(client: TestClient) -> None:
         assert_problem(answer, 404, "unknown-source")
 
 
-def test_a_refusal_of_text_that_is_no_unicode_can_be_written() -> None:
-    request = Request({"type": "http", "state": {"request_id": "one"}})
+def test_a_refusal_of_text_that_is_no_unicode_can_be_written(config: Config) -> None:
+    state = {"request_id": "one"}
+    request = Request({"type": "http", "state": state, "app": create_app(config)})
     answer = problem(request, 422, "unusable-table", "a\ud800.csv", actual="\udcff")
     body = json.loads(bytes(answer.body))
     assert (body["detail"], body["actual"]) == ("a?.csv", "?")
