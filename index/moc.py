@@ -14,7 +14,7 @@ from twinjet.index.errors import RegionError
 from twinjet.index.regions import Mask, in_cells
 from twinjet.index.sky import STORED_ORDER, healpix_29, merged
 from twinjet.model.errors import CutoutError
-from twinjet.model.fits_headers import walk
+from twinjet.model.fits_headers import whole
 
 MAX_ORDER = 29
 
@@ -143,17 +143,15 @@ def moc_of_fits(data: bytes) -> MocRegion:
         msg = "the MOC is compressed; gunzip it first"
         raise RegionError(msg)
     try:
-        hdus = walk(data)[:2]
         # Before memory is taken for as many rows as it says.
-        for trouble in (hdu.trouble for hdu in hdus if hdu.trouble is not None):
-            raise trouble
+        tables = whole(data)[1:]
     except CutoutError as exc:
         msg = f"the MOC cannot be read as fits: {exc}"
         raise RegionError(msg, limit=exc.limit, actual=exc.actual) from exc
-    if len(hdus) < 2:  # noqa: PLR2004
-        msg = f"the MOC has {len(hdus)} HDUs, and its cells are in the second"
-        raise RegionError(msg, limit=2, actual=len(hdus))
-    frame = hdus[1].text("COORDSYS") or "C"
+    if not tables:
+        msg = "the MOC has no second HDU, in which its cells are"
+        raise RegionError(msg)
+    frame = tables[0].text("COORDSYS") or "C"
     if frame != "C":
         msg = f"the MOC is of the frame COORDSYS = {frame!r}; MOCs are ICRS, 'C'"
         raise RegionError(msg, limit="C", actual=frame[:20])

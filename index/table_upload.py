@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from twinjet.index.errors import CatalogueFormatError
-from twinjet.index.tables import RawTable, read_table
+from twinjet.index.tables import ROWS_AT_A_TIME, RawTable, read_table
 from twinjet.model.errors import CutoutError
-from twinjet.model.fits_headers import HeaderBlock, walk
+from twinjet.model.fits_headers import HeaderBlock, whole
 
 # Of a table that is unpacked, and of its rows as arrays.
 MAX_BYTES = 64 * 2**20
@@ -28,12 +28,8 @@ _MAX_PARQUET_ROWS = 1_000_000
 # Of Parquet, spelled out.
 _MAX_PARQUET_BYTES = 128 * 2**20
 
-# Rows that are read together, and values of those, each of which is a Python object.
-_ROWS = 8192
+# Of rows that are read together; each is a Python object.
 _MAX_VALUES = 2**21
-
-# Of which a FITS file is made.
-_FITS_BLOCK = 2880
 
 # Values of a column of FITS in a row, and their type (FITS Standard 4.0, table 18).
 _FORM = re.compile(r"\s*(\d{0,18})\s*([A-Z])")
@@ -106,17 +102,15 @@ def _checked_fits(name: str, data: bytes) -> bytes:
     For a long value a reader takes a square of time, and it believes any promise.
     """
     try:
-        hdus = walk(data)
+        hdus = whole(data)
         for hdu in hdus:
-            if hdu.trouble is not None:
-                raise hdu.trouble
             _check_columns(name, hdu)
     except CutoutError as exc:
         msg = f"the catalogue {name} is damaged: {exc}"
         raise CatalogueFormatError(msg, limit=exc.limit, actual=exc.actual) from exc
     # What is no HDU by the standard may be one to a reader.
-    end = hdus[-1].data_start + hdus[-1].data_bytes
-    return data[:end] + bytes(-end % _FITS_BLOCK)
+    end = hdus[-1].end
+    return data[:end].ljust(end, b"\0")
 
 
 def _check_columns(name: str, block: HeaderBlock) -> None:
@@ -129,10 +123,10 @@ def _check_columns(name: str, block: HeaderBlock) -> None:
             msg += "read of tables that are sent: leave it out"
             raise CatalogueFormatError(msg)
         values += 1 if kind == "A" else int(repeat or 1)
-    values *= min(block.integer("NAXIS2", 0), _ROWS)
+    values *= min(block.integer("NAXIS2", 0), ROWS_AT_A_TIME)
     if values > _MAX_VALUES:
-        msg = f"the catalogue {name} has {values} values in {_ROWS} rows or fewer; at "
-        msg += f"most {_MAX_VALUES}: leave out columns of arrays"
+        msg = f"the catalogue {name} has {values} values in {ROWS_AT_A_TIME} rows or "
+        msg += f"fewer; at most {_MAX_VALUES}: leave out columns of arrays"
         raise CatalogueFormatError(msg, limit=_MAX_VALUES, actual=values)
 
 
@@ -155,7 +149,7 @@ def _check_parquet(name: str, data: bytes) -> None:
         size = rows * sum(_width(name, column) for column in columns)
         texts = [column.name for column in columns if _is_text(column.type)]
         with pq.ParquetFile(io.BytesIO(data), read_dictionary=texts) as file:
-            for batch in file.iter_batches(_ROWS, columns=texts):
+            for batch in file.iter_batches(ROWS_AT_A_TIME, columns=texts):
                 size += sum(_text_bytes(column) for column in batch.columns)
                 if size > _MAX_PARQUET_BYTES:
                     break

@@ -23,6 +23,7 @@ from astropy.io import fits, votable
 from astropy.table import Table
 
 from twinjet.index.errors import CatalogueFormatError
+from twinjet.model.fits_headers import BLOCK
 
 if TYPE_CHECKING:
     from _csv import Reader
@@ -36,14 +37,11 @@ _DELIMITERS = ",\t;|"
 # By which a format is known; the first line of a CSV is in it, too.
 _HEAD_BYTES = 65_536
 
-# Of which a FITS file is made.
-_FITS_BLOCK = 2880
-
 # Of a row of a FITS table, and of all that are in memory together.
 _MAX_ROW_BYTES = 64 * 2**20
 
-# Rows that are plain Python values at a time.
-_BLOCK = 8192
+ROWS_AT_A_TIME = 8192
+"""Rows that are plain Python values together."""
 
 Rows = Iterable[tuple[int, Sequence[Any]]]
 
@@ -242,7 +240,7 @@ class _FitsRows:
     def __iter__(self) -> Iterator[tuple[int, Sequence[Any]]]:
         with self._opened() as file:
             file.seek(self._start)
-            block = min(_BLOCK, _MAX_ROW_BYTES // self._row_bytes)
+            block = min(ROWS_AT_A_TIME, _MAX_ROW_BYTES // self._row_bytes)
             for first in range(0, self._count, block):
                 wanted = min(block, self._count - first) * self._row_bytes
                 for place, values in _AstropyRows(self.table(self._read(file, wanted))):
@@ -251,7 +249,7 @@ class _FitsRows:
     def table(self, data: bytes) -> Table:
         """A table of some rows as they are in the file."""
         self._header["NAXIS2"] = len(data) // self._row_bytes
-        padding = bytes(-len(data) % _FITS_BLOCK)
+        padding = bytes(-len(data) % BLOCK)
         text = self._header.tostring().encode("ascii")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -296,8 +294,8 @@ class _AstropyRows:
 
     def __iter__(self) -> Iterator[tuple[int, Sequence[Any]]]:
         names = self._table.colnames
-        for start in range(0, len(self._table), _BLOCK):
-            part = self._table[start : start + _BLOCK]
+        for start in range(0, len(self._table), ROWS_AT_A_TIME):
+            part = self._table[start : start + ROWS_AT_A_TIME]
             columns = [[_plain(value) for value in part[name]] for name in names]
             yield from enumerate(zip(*columns, strict=True), start=start + 1)
 
@@ -305,7 +303,9 @@ class _AstropyRows:
 def _read_parquet(opened: Callable[[], IO[bytes]]) -> RawTable:
     with opened() as file, pq.ParquetFile(file) as table:
         schema = table.schema_arrow
-        for _ in table.iter_batches(_BLOCK):  # damage is found before a row is used
+        for _ in table.iter_batches(
+            ROWS_AT_A_TIME
+        ):  # damage is found before a row is used
             pass
     fields = []
     for field in schema:
@@ -330,7 +330,7 @@ class _ParquetRows:
     def __iter__(self) -> Iterator[tuple[int, Sequence[Any]]]:
         start = 1
         with self._opened() as file, pq.ParquetFile(file) as table:
-            for batch in table.iter_batches(_BLOCK):
+            for batch in table.iter_batches(ROWS_AT_A_TIME):
                 columns = [[_plain(v) for v in c.to_pylist()] for c in batch.columns]
                 yield from enumerate(zip(*columns, strict=True), start=start)
                 start += batch.num_rows

@@ -17,7 +17,9 @@ from twinjet.model.errors import (
     UnsupportedPixelsError,
 )
 
-_BLOCK = 2880
+BLOCK = 2880
+"""Bytes; a file is made of such."""
+
 _CARD = 80
 
 # A cutout has one or two; a pipeline's product with its masks and tables a dozen.
@@ -60,6 +62,11 @@ class HeaderBlock:
     """Length of the data without the padding."""
     trouble: CutoutError | None = None
     """Why its data cannot be read."""
+
+    @property
+    def end(self) -> int:
+        """Offset of what follows, behind the padding."""
+        return self.data_start + -(-self.data_bytes // BLOCK) * BLOCK
 
     @property
     def kind(self) -> str:
@@ -192,7 +199,21 @@ def walk(data: bytes) -> list[HeaderBlock]:
         found.append(HeaderBlock(number, cards, end, length, trouble))
         if trouble:
             break
-        start = end + -(-length // _BLOCK) * _BLOCK
+        start = found[-1].end
+    return found
+
+
+def whole(data: bytes) -> list[HeaderBlock]:
+    """Headers of a FITS file of which everything is there; none of an empty one.
+
+    Raises
+    ------
+    CutoutError
+        As `walk`, or the `trouble` of the last HDU.
+    """
+    found = walk(data)
+    if found and found[-1].trouble is not None:
+        raise found[-1].trouble
     return found
 
 
@@ -207,7 +228,7 @@ def _cards(
         raw = data[at : at + _CARD]
         keyword = raw[:8].rstrip()
         if keyword == b"END":
-            return cards, start + -(-(at + _CARD - start) // _BLOCK) * _BLOCK
+            return cards, start + -(-(at + _CARD - start) // BLOCK) * BLOCK
         continued = continued + 1 if keyword == b"CONTINUE" else 0
         if continued > MAX_CONTINUE_CARDS:
             msg = (

@@ -18,10 +18,8 @@ from twinjet.model.errors import (
     UnsupportedPixelsError,
 )
 from twinjet.model.fits_choice import chosen_image, image_shape, is_compressed
-from twinjet.model.fits_headers import HeaderBlock, value_cards, walk
+from twinjet.model.fits_headers import BLOCK, HeaderBlock, value_cards, walk
 from twinjet.model.fits_tiles import check_tiles
-
-_BLOCK = 2880
 
 # BUNIT as surveys write it, without blanks and in lower case, to Jy/beam.
 _JY_PER_BEAM = {
@@ -43,11 +41,7 @@ _JY_PER_BEAM = {
 # SIP polynomials cost the square of their order; real ones stop at 9.
 _MAX_SIP_ORDER = 9
 
-# Cards of the WCS that are numbers, and beyond what there is no pixel and no degree.
-_NUMBERS = re.compile(
-    r"CRVAL[1-9]|CRPIX[1-9]|CDELT[1-9]|CROTA[1-9]|(PC|CD)[1-9]_[1-9]|PC00[1-9]00[1-9]"
-    r"|PV[1-9]_\d{1,2}|LONPOLE|LATPOLE|[AB]P?_\d_\d"
-)
+# Beyond it there is no pixel and no degree.
 _MOST = 1e15
 
 # Of the angle between the axes of an image.
@@ -56,13 +50,17 @@ _LEAST_SINE = 1e-3
 # wcslib allocates the square of it; as many axes as an image may have, and some.
 _MAX_WCS_AXES = 9
 
+# Cards of the WCS that are numbers.
+_NUMBERS = re.compile(
+    r"CRVAL[1-9]|CRPIX[1-9]|CDELT[1-9]|CROTA[1-9]|(PC|CD)[1-9]_[1-9]|PC00[1-9]00[1-9]"
+    r"|PV[1-9]_\d{1,2}|LONPOLE|LATPOLE|[AB]P?_\d_\d"
+)
+
 # What is read of a header: brightness, beam, and the WCS without its alternates.
 _CARDS = re.compile(
-    r"BUNIT|BSCALE|BZERO|BLANK|BMAJ|BMIN|BPA|WCSAXES|CTYPE[1-9]|CUNIT[1-9]|CRVAL[1-9]"
-    r"|CRPIX[1-9]|CDELT[1-9]|CROTA[1-9]|(PC|CD)[1-9]_[1-9]|PC00[1-9]00[1-9]"
-    r"|P[VS][1-9]_\d{1,2}|LONPOLE|LATPOLE|EQUINOX|EPOCH|RADESYS|RADECSYS|DATE-OBS"
-    r"|MJD-OBS|RESTFRQ|RESTFREQ|RESTWAV|SPECSYS|VELREF|[AB]P?_ORDER"
-    r"|[AB]P?_\d_\d"
+    r"BUNIT|BSCALE|BZERO|BLANK|BMAJ|BMIN|BPA|WCSAXES|CTYPE[1-9]|CUNIT[1-9]"
+    r"|PS[1-9]_\d{1,2}|EQUINOX|EPOCH|RADESYS|RADECSYS|DATE-OBS|MJD-OBS|RESTFRQ"
+    rf"|RESTFREQ|RESTWAV|SPECSYS|VELREF|[AB]P?_ORDER|{_NUMBERS.pattern}"
 )
 
 # Of a tile-compressed image besides.
@@ -107,8 +105,6 @@ def read_fits(data: bytes, *, hdu: int | None = None) -> Cutout:
     if block.trouble is not None:
         raise block.trouble
     _check_scaling(block)
-    if block.bitpix() > 0 and not is_compressed(block):
-        block.integer("BLANK", 0)
     if is_compressed(block):
         check_tiles(block, data)
     header, pixels, (wcs, fault) = _decoded(block, data, shape)
@@ -158,6 +154,8 @@ def _check_scaling(block: HeaderBlock) -> None:
         if not known:
             msg = f"{name} of HDU {block.number} is {str(text)[:30]!r}, not a number"
             raise MalformedFitsError(msg, actual=str(text)[:30])
+    if block.bitpix() > 0 and not is_compressed(block):
+        block.integer("BLANK", 0)  # else it would be passed over
 
 
 def _is_plain(block: HeaderBlock) -> bool:
@@ -170,7 +168,7 @@ def _alone(block: HeaderBlock, data: bytes) -> bytes:
     """A FITS file of this HDU alone."""
     end = block.data_start + block.data_bytes
     pixels = memoryview(data)[block.data_start : end]
-    return b"".join([_headers(block), pixels, bytes(-len(pixels) % _BLOCK)])
+    return b"".join([_headers(block), pixels, bytes(-len(pixels) % BLOCK)])
 
 
 def _headers(block: HeaderBlock) -> bytes:
@@ -200,7 +198,7 @@ def _card(keyword: str, value: int | str) -> str:
 
 def _header(cards: list[str]) -> bytes:
     text = "".join([*cards, "END".ljust(80)])
-    return text.ljust(-(-len(text) // _BLOCK) * _BLOCK).encode("ascii")
+    return text.ljust(-(-len(text) // BLOCK) * BLOCK).encode("ascii")
 
 
 def _celestial_wcs(header: fits.Header) -> tuple[WCS | None, str]:
@@ -217,10 +215,7 @@ def _celestial_wcs(header: fits.Header) -> tuple[WCS | None, str]:
         for name in filter(_NUMBERS.fullmatch, header):
             value = header[name]
             if type(value) not in {int, float} or not abs(value) < _MOST:
-                return (
-                    None,
-                    f"{name} is {str(value)[:30]!r}, no number that makes sense",
-                )
+                return None, f"{name} is {str(value)[:30]!r}, no sensible number"
         wcs = WCS(header).celestial
         if wcs.naxis == 2 and wcs.has_celestial:  # noqa: PLR2004
             return wcs, ""
@@ -289,7 +284,7 @@ def _as_float32(pixels: NDArray[Any], factor: float) -> NDArray[np.float32]:
     return values
 
 
-def _value(
+def _optional(
     header: fits.Header, name: str, notes: list[str], *, default: Any = None
 ) -> Any:
     """Of a card without which there is an answer; None when it cannot be read."""
@@ -305,7 +300,7 @@ def _unit(header: fits.Header, notes: list[str]) -> tuple[str | None, float]:
 
     `astropy.units` does not parse ``JY/BEAM``, which most of the archives write.
     """
-    value = _value(header, "BUNIT", notes)
+    value = _optional(header, "BUNIT", notes)
     text = value.strip() if isinstance(value, str) else ""
     key = "".join(text.lower().split()).replace(".", "").replace("*b", "b")
     factor = _JY_PER_BEAM.get(key)
@@ -333,8 +328,8 @@ def _pixel_scale(wcs: WCS | None) -> tuple[float, float] | None:
 def _beam(header: fits.Header, notes: list[str]) -> Beam | None:
     """BMAJ, BMIN and BPA of the header, degrees to arcsec."""
     try:
-        major, minor = (float(_value(header, x, notes)) for x in ("BMAJ", "BMIN"))
-        pa_deg = float(_value(header, "BPA", notes, default=0.0))
+        major, minor = (float(_optional(header, x, notes)) for x in ("BMAJ", "BMIN"))
+        pa_deg = float(_optional(header, "BPA", notes, default=0.0))
     except (TypeError, ValueError):
         return None
     major, minor = 3600 * major, 3600 * minor

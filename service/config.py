@@ -20,8 +20,8 @@ from twinjet.service.misconfiguration import PREFIX, ConfigError, described, unk
 
 _log = logging.getLogger(__name__)
 
-# Databases that metadata are kept in; None is SQLite in the home.
-_STORES = (None, "sqlite", "postgresql")
+# Databases that metadata are kept in.
+_STORES = ("sqlite", "postgresql")
 
 
 class Config(BaseSettings):
@@ -317,10 +317,10 @@ class Config(BaseSettings):
     @classmethod
     def _is_of_a_store(cls, url: str | None) -> str | None:
         try:
-            kind = None if url is None else make_url(url).get_backend_name()
+            known = url is None or make_url(url).get_backend_name() in _STORES
         except (ArgumentError, ValueError):  # whose words may have the password
-            kind = "unreadable"
-        if kind not in _STORES:
+            known = False
+        if not known:
             msg = "it is no URL as postgresql+psycopg://host/name or sqlite:///file"
             raise ValueError(msg)
         return url

@@ -10,6 +10,7 @@ from twinjet.index.examples import MAX_EXAMPLES, Example
 from twinjet.model.errors import CutoutError
 from twinjet.service.inference import Embedded
 from twinjet.service.schemas_examples import MAX_NAME
+from twinjet.service.uploads import check_parts, part_names
 
 MAX_FILES = 16
 """In all lists together: each of them waits for the encoder."""
@@ -37,19 +38,10 @@ async def known_parts(request: Request) -> None:
     InvalidQueryError
         A part that nobody reads, one too many of a kind, or both a file and examples.
     """
-    names = [name for name, _ in (await request.form()).multi_items()]
+    names = await part_names(request)
     if not {*_SOUGHT} & {*names}:
         return  # which the route says
-    for name in names:
-        if name not in _PARTS:
-            shown = name[:100]
-            msg = f"a form has {', '.join(_PARTS)}; {shown!r} came. Regions are in the "
-            msg += "address, pairs in JSON"
-            raise InvalidQueryError(msg, parameter=shown, actual=shown)
-    for name in _ONCE:
-        if (count := names.count(name)) > 1:
-            msg = f"send one {name}; there were {count}"
-            raise InvalidQueryError(msg, parameter=name, limit=1, actual=count)
+    check_parts(names, _PARTS, once=_ONCE)
     for name in ("like", "unlike", "strategy"):
         if "file" in names and name in names:
             msg = f"give a file, or examples, in one request; file and {name} came"

@@ -327,6 +327,7 @@ class Resources:
     def _let_go(self, number: int) -> None:
         """Hold a generation no longer open: it may be removed from every disk."""
         served, _ = self._earlier.pop(number)
+        self.picture.cache_clear()  # whose pictures each hold their generation
         if served.lease is not None:
             served.lease.release()
 

@@ -1,7 +1,7 @@
 """The file in a multipart body."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from fastapi import Request, UploadFile
@@ -20,27 +20,40 @@ class UploadRoute(APIRoute):
     """Of a router whose forms embed files: `Admission` turns some of them away."""
 
 
-def parts(*known: str) -> Callable[[Request], Awaitable[None]]:
-    """What refuses other parts of a form than these, and a second one of a kind.
+def only_parts(*known: str) -> Callable[[Request], Awaitable[None]]:
+    """For a route: refuses other parts of its form than these, and two of a kind."""
 
-    The framework takes the last of several, passes over the others, and says nothing.
+    async def refuse_others(request: Request) -> None:
+        check_parts(await part_names(request), known, once=known)
+
+    return refuse_others
+
+
+async def part_names(request: Request) -> list[str]:
+    """Of the form of a request, as often as they came."""
+    return [name for name, _ in (await request.form()).multi_items()]
+
+
+def check_parts(
+    names: Sequence[str], known: Sequence[str], *, once: Sequence[str]
+) -> None:
+    """Refuse what the framework would pass over: it takes the last of several.
+
+    Raises
+    ------
+    InvalidQueryError
+        A part that is not known, or one too many of a kind that comes once.
     """
-
-    async def only_known(request: Request) -> None:
-        names = [name for name, _ in (await request.form()).multi_items()]
-        for name in names:
-            if name not in known:
-                shown = name[:100]
-                msg = f"this form has {', '.join(known)}; {shown!r} came. Parameters "
-                msg += "are in the address"
-                raise InvalidQueryError(msg, parameter=shown, actual=shown)
-            if (count := names.count(name)) > 1:
-                msg = f"send one {name}, several requests for several; there were "
-                raise InvalidQueryError(
-                    msg + str(count), parameter=name, limit=1, actual=count
-                )
-
-    return only_known
+    for name in names:
+        if name not in known:
+            shown = name[:100]
+            msg = f"this form has {', '.join(known)}; {shown!r} came. Parameters and "
+            msg += "regions are in the address, pairs of examples in JSON"
+            raise InvalidQueryError(msg, parameter=shown, actual=shown)
+    for name in once:
+        if (count := names.count(name)) > 1:
+            msg = f"send one {name}, several requests for several; there were {count}"
+            raise InvalidQueryError(msg, parameter=name, limit=1, actual=count)
 
 
 async def file_bytes(file: UploadFile, limit: int) -> bytes:

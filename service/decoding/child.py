@@ -65,8 +65,9 @@ def decoded(task: dict[str, Any], data: bytes) -> Answer:
     cutout = read_cutout(data, pixel_scale_arcsec=scale, hdu=hdu)
     prepared = recipe(cutout)
     centre = cutout.centre()
-    is_lost = cutout.wcs is not None and centre is None
-    lost = ["the WCS gives no position in ICRS"] if is_lost else []
+    notes = list(cutout.notes)
+    if cutout.wcs is not None and centre is None:
+        notes.append("the WCS gives no position in ICRS")
     head = {
         "kind": "prepared",
         "side": prepared.image.shape[0],
@@ -74,7 +75,7 @@ def decoded(task: dict[str, Any], data: bytes) -> Answer:
         "peak_snr": prepared.peak_snr if math.isfinite(prepared.peak_snr) else None,
         "position": None if centre is None else [centre.ra.deg, centre.dec.deg],
         "has_scale": cutout.pixel_scale_arcsec is not None,
-        "notes": [*cutout.notes, *lost],
+        "notes": notes,
         "preparation_notes": prepared.notes,
     }
     return head, prepared.image.tobytes()

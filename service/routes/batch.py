@@ -15,7 +15,7 @@ from twinjet.service.regions import MocFile, within, within_moc
 from twinjet.service.responses import FORM, PINNED, TABLE_RESPONSES, problems
 from twinjet.service.schemas_batch import BatchIn, BatchOut
 from twinjet.service.scopes import READ
-from twinjet.service.uploads import file_bytes, parts
+from twinjet.service.uploads import file_bytes, only_parts
 
 router = APIRouter(
     tags=["similar"], responses=problems(*PINNED, *FORM, 415), dependencies=[READ]
@@ -59,7 +59,7 @@ router.include_router(_json)
 @router.post(
     "/similar/batch",
     summary="Neighbours of each of many sources: IDs or positions, as JSON or a table",
-    dependencies=[Depends(form_only), Depends(parts("file", "moc"))],
+    dependencies=[Depends(form_only), Depends(only_parts("file", "moc"))],
     response_model=BatchOut,
     responses=TABLE_RESPONSES,
     openapi_extra={"requestBody": {"content": _BODY}},

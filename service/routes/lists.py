@@ -10,7 +10,7 @@ from twinjet.service.dependencies import ResourcesDep
 from twinjet.service.responses import FORM, problems
 from twinjet.service.schemas_sessions import KnownListOut, KnownListsOut
 from twinjet.service.scopes import INGEST, READ
-from twinjet.service.uploads import file_bytes, parts
+from twinjet.service.uploads import file_bytes, only_parts
 
 router = APIRouter(tags=["discovery"], responses=problems(503), dependencies=[READ])
 
@@ -31,7 +31,7 @@ def one_list(name: str, held: ResourcesDep) -> KnownListOut:
 @router.put(
     "/lists/{name}",
     summary="Keep a list, instead of what has its name",
-    dependencies=[INGEST, Depends(parts("file"))],
+    dependencies=[INGEST, Depends(only_parts("file"))],
     responses=problems(*FORM),
 )
 async def put_list(

@@ -23,7 +23,7 @@ from twinjet.service.schemas import (
     SourceOut,
 )
 from twinjet.service.scopes import READ
-from twinjet.service.uploads import file_bytes, parts
+from twinjet.service.uploads import file_bytes, only_parts
 
 router = APIRouter(tags=["probe"], responses=problems(*FORM, 503), dependencies=[READ])
 
@@ -31,7 +31,7 @@ router = APIRouter(tags=["probe"], responses=problems(*FORM, 503), dependencies=
 @router.post(
     "/probe",
     summary="Class and confidence of every source from a few labels",
-    dependencies=[Depends(parts("file"))],
+    dependencies=[Depends(only_parts("file"))],
     response_model=ProbeOut,
     responses={200: {"content": {"text/csv": {"schema": {"type": "string"}}}}},
 )

@@ -40,7 +40,7 @@ from twinjet.service.schemas import EmbeddingOut, QueryOut, SimilarOut
 from twinjet.service.schemas_examples import ExamplesOut
 from twinjet.service.scopes import READ
 from twinjet.service.timings import note
-from twinjet.service.uploads import UploadRoute, embedded_upload, parts
+from twinjet.service.uploads import UploadRoute, embedded_upload, only_parts
 
 router = APIRouter(tags=["similar"], dependencies=[READ], route_class=UploadRoute)
 
@@ -201,7 +201,7 @@ async def similar_to_upload(
 @router.post(
     "/embeddings",
     summary="The embedding of an uploaded cutout",
-    dependencies=[Depends(parts("file"))],
+    dependencies=[Depends(only_parts("file"))],
     responses=problems(*FORM, 415, 503),
 )
 async def embedding_of_upload(

@@ -78,14 +78,15 @@ def test_of_a_generation_that_nobody_holds_nothing_stays(
     moving: tuple[TestClient, Config],
 ) -> None:
     client, config = moving
-    resources: Resources = client.app.state.resources  # type: ignore[attr-defined]
+    resources = publish(client, config, 2)
     assert client.get(FIRST).is_success
-    first = weakref.ref(resources.served.searcher)
-    assert first() is not None
-    publish(client, config, 2)
-    resources._earlier.clear()
+    assert client.get("/sources/T100%2B003/cutout.png").is_success
+    second = weakref.ref(resources.served)
+    publish(client, config, 3)
+    assert second() is not None
+    resources._let_go(2)
     gc.collect()
-    assert first() is None
+    assert second() is None
 
 
 def test_an_upload_is_answered_by_the_generation_of_its_first_page(
