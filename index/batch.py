@@ -3,14 +3,10 @@
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
-from twinjet.index.catalogue import angle_of, places_of, text_of
 from twinjet.index.errors import (
-    CatalogueColumnError,
     InvalidQueryError,
     NoSourceAtPositionError,
     TwinjetIndexError,
@@ -21,35 +17,11 @@ from twinjet.index.ranking import Look, Ranked, look_of, scans
 from twinjet.index.scorers import Scorer, farthest_from, nearest_to
 from twinjet.index.search import Neighbour, Searcher
 from twinjet.index.source import Source
-from twinjet.index.table_upload import read_uploaded
+from twinjet.index.source_tables import Asked, check_count
 from twinjet.index.vectors.port import Rows
-
-MAX_ROWS = 1000
 
 # Of all rows together: 50 of each of 1,000, some 30 MB of JSON.
 MAX_NEIGHBOURS = 50_000
-
-
-@dataclass(frozen=True)
-class Asked:
-    """One row of a batch.
-
-    Attributes
-    ----------
-    row
-        Its number in what came: from 1, or the line of a CSV.
-    source_id
-        Of a source of the generation, in any spelling.
-    position
-        ICRS degrees; of whatever is nearest to it, where there is no source of that ID.
-    fault
-        Why it can be neither.
-    """
-
-    row: int
-    source_id: str | None = None
-    position: tuple[float, float] | None = None
-    fault: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,52 +57,6 @@ class BatchAnswer:
     timings_ms: dict[str, float]
 
 
-def read_batch(data: bytes, name: str = "table") -> list[Asked]:
-    """Rows of a table: CSV, VOTable, FITS or Parquet, of IDs, of positions or of both.
-
-    Raises
-    ------
-    CatalogueFormatError
-        It cannot be read as a table.
-    CatalogueColumnError
-        It has neither a column of IDs nor two of positions.
-    InvalidQueryError
-        It has no row, or more than `MAX_ROWS`.
-    """
-    path = Path(name)
-    table = read_uploaded(name, data)
-    places = places_of(table.fields, {}, path, ())
-    by_position = "ra" in places and "dec" in places
-    if "source_id" not in places and not by_position:
-        names = ", ".join(field.name for field in table.fields)
-        msg = f"{name} has neither source_id nor ra and dec; it has {names[:500]}"
-        raise CatalogueColumnError(msg, parameter="source_id")
-    units = {
-        word: table.fields[places[word]].unit
-        for word in ("ra", "dec")
-        if word in places
-    }
-    rows = []
-    for line, values in islice(table.rows, MAX_ROWS + 1):
-        source_id = text_of(values, places.get("source_id"))
-        position = fault = None
-        if by_position:
-            try:
-                if len(values) != len(table.fields):
-                    fault = f"{len(values)} values, not {len(table.fields)}"
-                else:
-                    ra = angle_of(values[places["ra"]], "ra", units["ra"])
-                    dec = angle_of(values[places["dec"]], "dec", units["dec"])
-                    position = ra, dec
-            except ValueError as exc:
-                fault = str(exc)
-        elif source_id is None:
-            fault = "it has no source_id"
-        rows.append(Asked(line, source_id, position, fault))
-    _check_count(len(rows), "file")
-    return rows
-
-
 def similar_to_each(
     searcher: Searcher,
     rows: Sequence[Asked],
@@ -149,7 +75,7 @@ def similar_to_each(
     """
     check_options(options)
     check_cone(0.0, 0.0, radius_arcsec)
-    _check_count(len(rows), "ids")
+    check_count(len(rows), "ids")
     if len(rows) * options.k > MAX_NEIGHBOURS:
         msg = (
             f"{len(rows)} rows of {options.k} neighbours are {len(rows) * options.k}; "
@@ -199,15 +125,6 @@ def similar_to_each(
             "metadata": 1e3 * (joined - searched),
         },
     )
-
-
-def _check_count(count: int, parameter: str) -> None:
-    if not 1 <= count <= MAX_ROWS:
-        more = f"more than {MAX_ROWS}" if count > MAX_ROWS else "none"
-        msg = f"give 1 to {MAX_ROWS} rows; there were {more}"
-        raise InvalidQueryError(
-            msg, parameter=parameter, limit=f"1 to {MAX_ROWS}", actual=count
-        )
 
 
 def _find(

@@ -34,6 +34,9 @@ _NEEDED = ("source_id", "ra", "dec")
 
 MAX_ID_LENGTH = 200
 
+# Characters of a cell in a message.
+_MAX_SHOWN = 100
+
 # Spellings of "no value" in text tables.
 EMPTY = {"", "nan", "null", "none", "--", "n/a", "na"}
 
@@ -330,16 +333,21 @@ def angle_of(value: Any, word: str, unit: str | None) -> float:
         try:
             degrees = float(Angle(str(value), unit=u.hourangle if hours else u.deg).deg)
         except (ValueError, TypeError) as exc:
-            msg = f"{word} {value!r} is no angle"
+            msg = f"{word} {_shown(value)} is no angle"
             raise ValueError(msg) from exc
     except (TypeError, u.UnitConversionError) as exc:
-        msg = f"{word} {value!r} is no angle in {unit or 'degrees'}"
+        msg = f"{word} {_shown(value)} is no angle in {unit or 'degrees'}"
         raise ValueError(msg) from exc
     low, high = (0, 360) if word == "ra" else (-90, 90)
     if not low <= degrees <= high:
         msg = f"{word} is {degrees:g} degrees; it must be {low} to {high}"
         raise ValueError(msg)
     return degrees % 360 if word == "ra" else degrees
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
 
 def text_of(values: Sequence[Any], place: int | None) -> str | None:

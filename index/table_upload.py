@@ -153,6 +153,8 @@ def _check_parquet(name: str, data: bytes) -> None:
                 size += sum(_text_bytes(column) for column in batch.columns)
                 if size > _MAX_PARQUET_BYTES:
                     break
+    except MemoryError:  # which of Arrow is an ArrowException, too
+        raise
     except (OSError, pa.ArrowException) as exc:
         msg = f"the catalogue {name} is damaged: {exc}"
         raise CatalogueFormatError(msg) from exc

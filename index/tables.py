@@ -102,7 +102,7 @@ def read_table(path: Path, data: bytes | None = None) -> RawTable:
                 return _read_parquet(opened)
             if b"<VOTABLE" in head[:4096].upper():
                 return _read_votable(_whole(opened, path))
-    except CatalogueFormatError:
+    except (CatalogueFormatError, MemoryError):
         raise
     except Exception as exc:
         # astropy and pyarrow raise many unlike classes on damaged files.

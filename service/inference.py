@@ -68,7 +68,7 @@ class Inference:
         *,
         queue: int,
         wait_s: float,
-        decoders: Decoders,
+        decoders: Decoders[Decoded],
         deadline_s: float,
     ) -> None:
         self.encoder = encoder

@@ -69,6 +69,7 @@ async def held(app: FastAPI, settings: Config, figures: Metrics) -> AsyncIterato
         app.state.keyring = keyring
         resources.inference.start()
         ends.push_async_callback(resources.inference.stop)
+        ends.push_async_callback(resources.tables.stop)
         await asyncio.to_thread(resources.refresh)
         await asyncio.to_thread(measure, resources, figures)
         tasks = [

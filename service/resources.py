@@ -55,8 +55,10 @@ from twinjet.model.encoder import (
 from twinjet.model.render import Stretch, render_png
 from twinjet.service.config import Config
 from twinjet.service.decoding.pool import Decoders
+from twinjet.service.decoding.trades import IMAGES
 from twinjet.service.encoders import encoder_of
 from twinjet.service.inference import Inference
+from twinjet.service.table_reader import TableReader
 
 _log = logging.getLogger(__name__)
 
@@ -134,9 +136,10 @@ class Resources:
             encoder_of(config),
             queue=config.upload_queue,
             wait_s=config.upload_wait_s,
-            decoders=Decoders(config.decoders),
+            decoders=Decoders(config.decoders, IMAGES),
             deadline_s=config.deadline_s,
         )
+        self.tables = TableReader(deadline_s=config.deadline_s)
         self._earlier: dict[int, tuple[Served, float]] = {}
         self._engine: DBOSClient | None = None
         # Generations that were found damaged, as their files were then.

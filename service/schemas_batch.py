@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from twinjet.index.batch import MAX_ROWS, Asked
+from twinjet.index.source_tables import MAX_ROWS, Asked
 from twinjet.service.regions import RegionIn
 from twinjet.service.schemas import (
     GenerationOut,

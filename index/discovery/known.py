@@ -1,11 +1,10 @@
 """Named lists of known sources: what a search is not to find again, or starts from."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,18 +12,8 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
-from twinjet.index.catalogue import (
-    MAX_ID_LENGTH,
-    angle_of,
-    is_empty,
-    places_of,
-    text_of,
-)
 from twinjet.index.errors import (
-    CatalogueColumnError,
-    CatalogueFormatError,
     InvalidQueryError,
-    KnownListError,
     SessionConflictError,
     SessionLimitError,
     UnknownListError,
@@ -37,10 +26,9 @@ from twinjet.index.schema import (
     SourceRow,
 )
 from twinjet.index.sky import unit_vectors
-from twinjet.index.table_upload import read_uploaded
+from twinjet.index.source_tables import Entry
 from twinjet.index.vectors.port import Rows
 
-MAX_ENTRIES = 200_000
 MAX_LISTS = 1000
 MAX_RADIUS_ARCSEC = 3600.0
 
@@ -48,15 +36,6 @@ MAX_RADIUS_ARCSEC = 3600.0
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 
 _BLOCK = 1000
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A known source: an ID, an ICRS position in degrees, or both."""
-
-    source_id: str | None
-    ra: float | None
-    dec: float | None
 
 
 @dataclass(frozen=True)
@@ -70,37 +49,6 @@ class KnownList:
     digest: str
     """SHA-256 of its entries and its radius."""
     updated_at: datetime
-
-
-def read_entries(file_name: str, data: bytes) -> list[Entry]:
-    """Known sources of a CSV, VOTable, FITS table or Parquet.
-
-    Its columns are found under their usual names: an ID, ``ra`` and ``dec``, or all
-    three.
-
-    Parameters
-    ----------
-    file_name
-        For the messages.
-    data
-        What the file holds.
-
-    Raises
-    ------
-    KnownListError
-        It is no table, has neither IDs nor positions, or a row that has neither or a
-        position that is not on the sky; or it has no row or more than `MAX_ENTRIES`.
-
-    Examples
-    --------
-    >>> read_entries("a.csv", b"name,ra,dec" + bytes([10]) + b"J1,10.5,-3")
-    [Entry(source_id='J1', ra=10.5, dec=-3.0)]
-    """
-    try:
-        return list(_entries(Path(file_name), data))
-    except (CatalogueFormatError, CatalogueColumnError) as exc:
-        msg = str(exc).replace("the catalogue ", "the list ")
-        raise KnownListError(msg, parameter="file", actual=exc.actual) from exc
 
 
 class ListStore:
@@ -248,63 +196,6 @@ class ListStore:
                 [tuple(row) for row in connection.execute(query)], dtype=np.float64
             ).reshape(-1, 2)
         return unit_vectors(found[:, 0], found[:, 1])
-
-
-def _entries(path: Path, data: bytes) -> Iterator[Entry]:
-    table = read_uploaded(path.name, data)
-    names = [field.name for field in table.fields]
-    places = places_of(table.fields, {}, path, ())
-    id_place = places.get("source_id")
-    has_position = "ra" in places and "dec" in places
-    if id_place is None and not has_position:
-        shown = ", ".join(names)[:200]
-        msg = f"a list has a column of IDs, or ra and dec; it has: {shown}"
-        raise KnownListError(msg, parameter="file", actual=shown)
-    units = {
-        word: table.fields[places[word]].unit for word in ("ra", "dec") if has_position
-    }
-    count = 0
-    for line, values in table.rows:
-        count += 1
-        if count > MAX_ENTRIES:
-            msg = f"more than {MAX_ENTRIES} sources in a list"
-            raise KnownListError(msg, parameter="file", limit=MAX_ENTRIES)
-        try:
-            yield _entry(values, names, id_place, places, units)
-        except ValueError as exc:
-            msg = f"line {line} of the list: {exc}"
-            raise KnownListError(msg, parameter="file", actual=line) from exc
-    if count == 0:
-        msg = "the list has no rows"
-        raise KnownListError(msg, parameter="file", actual=0)
-
-
-def _entry(
-    values: Sequence[Any],
-    names: Sequence[str],
-    id_place: int | None,
-    places: dict[str, int],
-    units: dict[str, str | None],
-) -> Entry:
-    if len(values) != len(names):
-        msg = f"{len(values)} values where there are {len(names)} columns"
-        raise ValueError(msg)
-    source_id = text_of(values, id_place)
-    if source_id is not None and len(source_id) > MAX_ID_LENGTH:
-        msg = f"its ID has {len(source_id)} characters; at most {MAX_ID_LENGTH}"
-        raise ValueError(msg)
-    if source_id is not None and not source_id.isprintable():
-        msg = f"its ID {source_id!r} has control characters"
-        raise ValueError(msg)
-    # Many lists have no position of some of their sources.
-    texts = [text_of(values, places[word]) or "" for word in units]
-    if not units or any(is_empty(text) for text in texts):
-        if source_id is None:
-            msg = "it has neither an ID nor a position"
-            raise ValueError(msg)
-        return Entry(source_id, None, None)
-    ra, dec = (angle_of(values[places[word]], word, units[word]) for word in units)
-    return Entry(source_id, ra, dec)
 
 
 def _row(name: str, number: int, entry: Entry) -> dict[str, Any]:

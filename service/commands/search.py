@@ -10,7 +10,7 @@ from typing import Any
 import click
 import numpy as np
 
-from twinjet.index.batch import read_batch, similar_to_each
+from twinjet.index.batch import similar_to_each
 from twinjet.index.errors import EncoderMismatchError
 from twinjet.index.examples import Examples
 from twinjet.index.names import parse_position
@@ -18,6 +18,7 @@ from twinjet.index.options import MAX_K, MAX_OFFSET, Options
 from twinjet.index.outliers import outliers as find_outliers
 from twinjet.index.scorers import STRATEGIES, Strategy
 from twinjet.index.search import Searcher
+from twinjet.index.source_tables import read_batch
 from twinjet.model.decode import read_cutout
 from twinjet.model.encoder import Encoder
 from twinjet.model.errors import CutoutError

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from twinjet.index.discovery.export import FORMATS, WRITERS, Format, session_table
-from twinjet.index.discovery.known import ListStore, read_entries
+from twinjet.index.discovery.known import ListStore
 from twinjet.index.discovery.labelling import MAX_CHANGES, create_session, label
 from twinjet.index.discovery.rounds import (
     DEFAULT_COUNT,
@@ -22,6 +22,7 @@ from twinjet.index.discovery.rounds import (
     round_of,
 )
 from twinjet.index.discovery.sessions import SessionStore
+from twinjet.index.source_tables import read_entries
 from twinjet.service.commands.discovering import (
     Told,
     discovery_of,

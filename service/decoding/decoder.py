@@ -5,26 +5,24 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Self
+from functools import partial
+from typing import Any, Generic, Self
 
 from twinjet.service.decoding.replies import (
     READY,
     REPLY,
-    Decoded,
     Failed,
     Refused,
     UnbelievableReplyError,
     checked,
 )
-from twinjet.service.decoding.sandbox import CPU_S, ROOM_BYTES
+from twinjet.service.decoding.sandbox import Allowance
+from twinjet.service.decoding.trades import T, Trade
 from twinjet.service.decoding.wire import LENGTHS, MAX_HEAD_BYTES, packed
 from twinjet.service.errors import DecodeFailedError
-
-PROGRAM = (sys.executable, "-P", "-m", "twinjet.service.decoding.child")
 
 # Where Python and its libraries are and how they speak; nothing of the settings.
 _KEPT = (
@@ -40,6 +38,7 @@ _OWN = {
     "MKL_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": "1048576",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
 }
 
 # A second, unless the machine is very busy.
@@ -51,11 +50,8 @@ _DEATH_S = 1.0
 # What is handed to the loop at a time, which goes on meanwhile.
 _PIECE_BYTES = 256 * 1024
 
-
-# 512 px; recipes have some 80.
-_MAX_IMAGE_BYTES = 4 * 512**2
-
-_TOO_MUCH_MEMORY = f"it takes more than {ROOM_BYTES >> 20} MiB of memory"
+# Of an answer, that is made sense of at once; more, while others are answered.
+_SMALL_BYTES = 2**20
 
 
 class StartError(Exception):
@@ -78,7 +74,7 @@ class _Reader(asyncio.StreamReader):
         self.ended.set()
 
 
-class Decoder:
+class Decoder(Generic[T]):
     """A process that decodes one file at a time; made by `start`."""
 
     def __init__(
@@ -86,7 +82,9 @@ class Decoder:
         process: subprocess.Popen[bytes],
         reader: _Reader,
         writer: asyncio.StreamWriter,
+        trade: Trade[T],
     ) -> None:
+        self._trade = trade
         self._process = process
         self._reader = reader
         self._writer = writer
@@ -96,7 +94,7 @@ class Decoder:
         """Whether its system calls are filtered."""
 
     @classmethod
-    async def start(cls, program: Sequence[str]) -> Self:
+    async def start(cls, trade: Trade[T]) -> Self:
         """Start one, and wait until it can be asked.
 
         Raises
@@ -112,7 +110,7 @@ class Decoder:
                 # A new process, never a fork: torch and FAISS hang in one. From the
                 # loop's thread, for it is killed when the thread that made it ends.
                 process = subprocess.Popen(  # noqa: ASYNC220, S603 - our own program
-                    program,
+                    trade.program,
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -137,9 +135,8 @@ class Decoder:
             process.kill()
             process.wait()
             raise
-        decoder = cls(
-            process, reader, asyncio.StreamWriter(transport, protocol, reader, loop)
-        )
+        writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        decoder = cls(process, reader, writer, trade)
         try:
             await decoder._become_ready()
         except BaseException:
@@ -180,50 +177,50 @@ class Decoder:
         self._process.kill()
         return self._process.wait()
 
-    async def decode(
-        self, task: Mapping[str, Any], data: bytes, *, wall_s: float
-    ) -> Decoded:
+    async def decode(self, task: Mapping[str, Any], data: bytes) -> T:
         """What a file holds.
 
         Parameters
         ----------
         task
-            As for `twinjet.service.decoding.child.decoded`.
+            As for `twinjet.service.decoding.images.decoded`, or
+            `twinjet.service.decoding.tables.named`.
         data
             The file.
-        wall_s
-            Longest time for it.
 
         Raises
         ------
-        CutoutError
-            The file is no usable cutout.
+        CutoutError, TwinjetIndexError
+            The file is no usable one.
         DecodeFailedError
             The decoder is not to be asked again.
         """
         self.asked = True
         started = time.perf_counter()
+        allowance = self._trade.allowance
         try:
-            async with asyncio.timeout(wall_s):
+            async with asyncio.timeout(allowance.wall_s):
                 await self._send(task, data)
-                head, image = await self._receive()
+                head, found = await self._receive()
             reply = checked(REPLY, head)
             if isinstance(reply, Refused):
                 raise reply.as_error()
             if isinstance(reply, Failed):
-                raise _failure(reply)
+                raise _failure(reply, allowance)
             spent_ms = 1e3 * (time.perf_counter() - started)
-            side = task["recipe"]["size_px"]
-            return reply.decoded(image, side=side, spent_ms=spent_ms)
+            made = partial(self._trade.believed, task, reply, found, spent_ms)
+            return await _now_or_beside(made, len(found))
         except TimeoutError:
-            detail = f"it takes more than {wall_s:g} s"
-            cause = f"no answer in {wall_s:g} s"
-            raise DecodeFailedError(detail, cause=cause, limit=wall_s) from None
+            detail = f"it takes more than {allowance.wall_s:g} s"
+            cause = f"no answer in {allowance.wall_s:g} s"
+            raise DecodeFailedError(
+                detail, cause=cause, limit=allowance.wall_s
+            ) from None
         except UnbelievableReplyError as exc:
             detail, cause = "the decoder failed on it", f"a reply of no sense: {exc}"
             raise DecodeFailedError(detail, cause=cause) from None
         except (EOFError, OSError):
-            raise _death(await self.end(_DEATH_S)) from None
+            raise _death(await self.end(_DEATH_S), allowance) from None
 
     async def _become_ready(self) -> None:
         try:
@@ -250,11 +247,15 @@ class Decoder:
         """Head and bytes of a message."""
         lengths = await self._reader.readexactly(LENGTHS.size)
         head_bytes, size = LENGTHS.unpack(lengths)
-        if head_bytes > MAX_HEAD_BYTES or size > _MAX_IMAGE_BYTES:
+        if head_bytes > MAX_HEAD_BYTES or size > self._trade.allowance.reply_bytes:
             msg = f"a message of {head_bytes} and {size} bytes"
             raise UnbelievableReplyError(msg)
         head = await self._reader.readexactly(head_bytes)
         return head, await self._reader.readexactly(size)
+
+
+async def _now_or_beside(work: Callable[[], T], size: int) -> T:
+    return work() if size <= _SMALL_BYTES else await asyncio.to_thread(work)
 
 
 def _environment() -> dict[str, str]:
@@ -262,18 +263,21 @@ def _environment() -> dict[str, str]:
     return kept | _OWN
 
 
-def _failure(reply: Failed) -> DecodeFailedError:
+def _failure(reply: Failed, allowance: Allowance) -> DecodeFailedError:
     cause = f"{reply.cause}, {reply.at}"
     if reply.cause == MemoryError.__name__:
-        return DecodeFailedError(_TOO_MUCH_MEMORY, cause=cause, limit=ROOM_BYTES)
+        room = allowance.room_bytes
+        detail = f"it takes more than {room >> 20} MiB of memory"
+        return DecodeFailedError(detail, cause=cause, limit=room)
     return DecodeFailedError("the decoder failed on it", cause=cause)
 
 
-def _death(status: int) -> DecodeFailedError:
+def _death(status: int, allowance: Allowance) -> DecodeFailedError:
     """Of a decoder that ended with a status while it had a file."""
     if status == -signal.SIGXCPU:
-        detail = f"it takes more than {CPU_S} s of processor time"
-        return DecodeFailedError(detail, cause="its time is up", limit=CPU_S)
+        limit = allowance.cpu_s
+        detail = f"it takes more than {limit} s of processor time"
+        return DecodeFailedError(detail, cause="its time is up", limit=limit)
     ended = signal.Signals(-status).name if status < 0 else f"status {status}"
     detail = "the decoder ended on it"
     return DecodeFailedError(detail, cause=f"it ended by {ended}")

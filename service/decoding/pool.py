@@ -3,12 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Generic
 
-from twinjet.service.decoding.decoder import PROGRAM, Decoder, StartError
-from twinjet.service.decoding.replies import Decoded
-from twinjet.service.decoding.sandbox import WALL_S
+from twinjet.service.decoding.decoder import Decoder, StartError
+from twinjet.service.decoding.trades import T, Trade
 from twinjet.service.errors import DecodeFailedError, OverloadedError
 from twinjet.service.request_ids import current
 
@@ -19,30 +18,25 @@ _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 30.0
 
 
-class Decoders:
+class Decoders(Generic[T]):
     """A number of decoders, each given one file at a time.
 
     Parameters
     ----------
     count
         How many.
-    program
-        Of each.
-    wall_s
-        Longest time for one file.
+    trade
+        What they are for.
     """
 
-    def __init__(
-        self, count: int, *, program: Sequence[str] = PROGRAM, wall_s: float = WALL_S
-    ) -> None:
+    def __init__(self, count: int, trade: Trade[T]) -> None:
         self.count = count
         """How many."""
-        self._program = program
-        self._wall_s = wall_s
-        self._free: asyncio.Queue[Decoder] = asyncio.Queue()
+        self._trade = trade
+        self._free: asyncio.Queue[Decoder[T]] = asyncio.Queue()
         self._living = 0
         self._keepers: list[asyncio.Task[None]] = []
-        self._at_work: set[asyncio.Task[Decoded]] = set()
+        self._at_work: set[asyncio.Task[T]] = set()
         # When the next one is tried, of those that could not be started.
         self._retry_at: float | None = None
         self._told_unfiltered = False
@@ -76,7 +70,7 @@ class Decoders:
             retry_after_s=max(1.0, self._retry_at - time.monotonic()),
         )
 
-    async def next_free(self) -> Decoder:
+    async def next_free(self) -> Decoder[T]:
         """Wait for a decoder that has nothing to do; it is then to be given a file."""
         while (decoder := await self._free.get()).has_ended:
             pass  # its keeper starts another
@@ -84,10 +78,10 @@ class Decoders:
 
     async def decode(
         self,
-        decoder: Decoder,
+        decoder: Decoder[T],
         read: Callable[[], Awaitable[bytes]],
         task: Mapping[str, Any],
-    ) -> Decoded:
+    ) -> T:
         """Have a free decoder read a file.
 
         It is finished within its limits when this is cancelled.
@@ -103,8 +97,8 @@ class Decoders:
 
         Raises
         ------
-        CutoutError
-            The file is no usable cutout.
+        CutoutError, TwinjetIndexError
+            The file is no usable one.
         DecodeFailedError
             It took more than it may, or the decoder came to grief on it.
         """
@@ -119,10 +113,10 @@ class Decoders:
         return await asyncio.shield(work)
 
     async def _decode(
-        self, decoder: Decoder, data: bytes, task: Mapping[str, Any]
-    ) -> Decoded:
+        self, decoder: Decoder[T], data: bytes, task: Mapping[str, Any]
+    ) -> T:
         try:
-            return await decoder.decode(task, data, wall_s=self._wall_s)
+            return await decoder.decode(task, data)
         except DecodeFailedError as exc:
             # By now it may be of a mind of its own.
             decoder.kill()
@@ -132,7 +126,7 @@ class Decoders:
             if not decoder.has_ended:
                 self._free.put_nowait(decoder)
 
-    def _done(self, work: asyncio.Task[Decoded]) -> None:
+    def _done(self, work: asyncio.Task[T]) -> None:
         self._at_work.discard(work)
         if not work.cancelled():
             work.exception()  # which nobody else asks for when the client has gone
@@ -155,7 +149,7 @@ class Decoders:
 
     async def _keep_one(self) -> bool:
         """From its start to its end; whether it ever was given a file."""
-        decoder = await Decoder.start(self._program)
+        decoder = await Decoder.start(self._trade)
         if not (decoder.filtered or self._told_unfiltered):
             self._told_unfiltered = True
             _log.warning("this machine cannot filter the system calls of decoders")

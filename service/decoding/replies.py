@@ -18,19 +18,38 @@ from pydantic import (
     ValidationError,
 )
 
+from twinjet.index.catalogue import MAX_ID_LENGTH
+from twinjet.index.errors import (
+    CatalogueColumnError,
+    CatalogueFormatError,
+    InvalidQueryError,
+    KnownListError,
+    TwinjetIndexError,
+)
+from twinjet.index.source_tables import MAX_ENTRIES
 from twinjet.model import errors as model_errors
 from twinjet.model import preprocess
 from twinjet.model.errors import AmbiguousImageError, CutoutError
-from twinjet.service.decoding.wire import MAX_TEXT
+from twinjet.service.decoding.wire import MAX_TEXT, NAMED_AT_A_TIME
 
 _T = TypeVar("_T")
 
-ERRORS = {
+ERRORS: dict[str, type[CutoutError] | type[TwinjetIndexError]] = {
+    kind.__name__: kind
+    for kind in (
+        *(CatalogueFormatError, CatalogueColumnError),
+        *(InvalidQueryError, KnownListError),
+    )
+}
+ERRORS |= {
     name: kind
     for name, kind in vars(model_errors).items()
     if isinstance(kind, type) and issubclass(kind, CutoutError)
 }
 """By name, those that a decoder may raise."""
+
+Named = tuple[int, str | None, float | None, float | None, str | None]
+"""Row, ID, ICRS degrees and fault of a source that a table names, as in `Asked`."""
 
 
 class UnbelievableReplyError(Exception):
@@ -61,7 +80,7 @@ def _printable(text: str) -> str:
 
 def _known(name: str) -> str:
     if name not in ERRORS:
-        msg = "no error of a cutout"
+        msg = "no error of a file"
         raise ValueError(msg)
     return name
 
@@ -69,9 +88,9 @@ def _known(name: str) -> str:
 _Text = Annotated[str, Field(max_length=MAX_TEXT), AfterValidator(_printable)]
 _Notes = Annotated[list[_Text], Field(max_length=100)]
 _Number = Annotated[int | float, Field(allow_inf_nan=False)]
-_Position = tuple[
-    Annotated[float, Field(ge=0, le=360)], Annotated[float, Field(ge=-90, le=90)]
-]
+_RA = Annotated[float, Field(ge=0, le=360)]
+_Dec = Annotated[float, Field(ge=-90, le=90)]
+_ID = Annotated[str, Field(max_length=MAX_ID_LENGTH)]
 
 
 class _Said(BaseModel):
@@ -94,7 +113,7 @@ class Prepared(_Said):
     noise: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     peak_snr: Annotated[float, Field(allow_inf_nan=False)] | None
     """None: infinite."""
-    position: _Position | None
+    position: tuple[_RA, _Dec] | None
     has_scale: bool
     notes: _Notes
     preparation_notes: _Notes
@@ -129,8 +148,34 @@ class Prepared(_Said):
         )
 
 
+class Listed(_Said):
+    """A table that was read; its rows follow."""
+
+    kind: Literal["listed"]
+    count: Annotated[int, Field(ge=0, le=MAX_ENTRIES)]
+
+    def named(self, data: bytes) -> list[Named]:
+        """The rows, of which each line of the bytes has some as JSON.
+
+        Raises
+        ------
+        UnbelievableReplyError
+            They are others, more or fewer than was said.
+        """
+        found: list[Named] = []
+        for line in data.splitlines():
+            rows: list[Named] = checked(_NAMED, line)
+            found += rows
+            if len(found) > self.count:
+                break
+        if len(found) != self.count:
+            msg = f"a list of other than {self.count} rows"
+            raise UnbelievableReplyError(msg)
+        return found
+
+
 class Refused(_Said):
-    """A file that is no usable cutout."""
+    """A file that is of no use."""
 
     kind: Literal["refused"]
     error: Annotated[str, AfterValidator(_known)]
@@ -140,7 +185,7 @@ class Refused(_Said):
     actual: _Number | _Text | None
     candidates: _Notes | None
 
-    def as_error(self) -> CutoutError:
+    def as_error(self) -> CutoutError | TwinjetIndexError:
         """The error that was raised there."""
         kind = ERRORS[self.error]
         if issubclass(kind, AmbiguousImageError):
@@ -158,10 +203,17 @@ class Failed(_Said):
     at: _Text
 
 
-Reply = Prepared | Refused | Failed
+Reply = Prepared | Listed | Refused | Failed
 
 REPLY: TypeAdapter[Reply] = TypeAdapter(Annotated[Reply, Field(discriminator="kind")])
 READY: TypeAdapter[Ready] = TypeAdapter(Ready)
+_Row = tuple[
+    Annotated[int, Field(ge=0)], _ID | None, _RA | None, _Dec | None, _Text | None
+]
+_NAMED: TypeAdapter[list[Named]] = TypeAdapter(
+    Annotated[list[_Row], Field(max_length=NAMED_AT_A_TIME)],
+    config=ConfigDict(strict=True, allow_inf_nan=False),
+)
 
 
 def checked(reply: TypeAdapter[_T], head: bytes) -> _T:

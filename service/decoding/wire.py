@@ -15,6 +15,9 @@ LENGTHS = struct.Struct(">II")
 MAX_TEXT = 1000
 """Characters of a refusal or a note."""
 
+NAMED_AT_A_TIME = 1000
+"""Rows in a line of a list: others run while the next is read."""
+
 MAX_HEAD_BYTES = 64 * 1024
 """Notes and refusals are some hundred characters."""
 

@@ -5,8 +5,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Query, Response, UploadFile
 
-from twinjet.index.batch import Asked, read_batch, similar_to_each
+from twinjet.index.batch import similar_to_each
 from twinjet.index.options import Options
+from twinjet.index.source_tables import Asked
 from twinjet.service.answers import Asking, AskingDep
 from twinjet.service.content import JSON, form_only
 from twinjet.service.dependencies import OptionsDep, ResourcesDep
@@ -80,9 +81,9 @@ async def similar_to_table(
     radius_arcsec: _Radius = 30.0,
 ) -> Response:
     options = await within_moc(options, moc, held.config.max_upload_bytes)
-    data = await file_bytes(file, held.config.max_upload_bytes)
-    name = (file.filename or "table")[:255]
-    rows = await asyncio.to_thread(read_batch, data, name)
+    name = (file.filename or "table")[:100]
+    limit = held.config.max_upload_bytes
+    rows = await held.tables.batch(name, lambda: file_bytes(file, limit))
     return await asyncio.to_thread(_answered, asking, rows, options, radius_arcsec)
 
 

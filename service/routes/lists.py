@@ -5,7 +5,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Query, UploadFile
 
-from twinjet.index.discovery.known import MAX_RADIUS_ARCSEC, ListStore, read_entries
+from twinjet.index.discovery.known import MAX_RADIUS_ARCSEC, ListStore
+from twinjet.index.source_tables import Entry
 from twinjet.service.dependencies import ResourcesDep
 from twinjet.service.responses import FORM, problems
 from twinjet.service.schemas_sessions import KnownListOut, KnownListsOut
@@ -53,11 +54,13 @@ async def put_list(
         ),
     ] = None,
 ) -> KnownListOut:
-    data = await file_bytes(file, held.config.max_upload_bytes)
+    file_name = (file.filename or "upload")[:100]
+    limit = held.config.max_upload_bytes
+    entries = await held.tables.entries(file_name, lambda: file_bytes(file, limit))
     radius = radius_arcsec
     if radius is None:
         radius = held.config.duplicate_radius_arcsec
-    return await asyncio.to_thread(_put, held, name, file.filename, data, radius)
+    return await asyncio.to_thread(_put, held, name, entries, radius)
 
 
 @router.delete(
@@ -72,8 +75,7 @@ def delete_list(name: str, held: ResourcesDep) -> None:
 
 
 def _put(
-    held: ResourcesDep, name: str, file_name: str | None, data: bytes, radius: float
+    held: ResourcesDep, name: str, entries: list[Entry], radius: float
 ) -> KnownListOut:
-    entries = read_entries((file_name or "upload")[:100], data)
     kept = ListStore(held.store.engine).put(name, entries, radius_arcsec=radius)
     return KnownListOut.of(kept)

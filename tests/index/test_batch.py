@@ -10,9 +10,6 @@ from searchers import COUNT, DEC, RA, make, some_vectors
 from twinjet.index import ranking
 from twinjet.index.batch import (
     MAX_NEIGHBOURS,
-    MAX_ROWS,
-    Asked,
-    read_batch,
     similar_to_each,
 )
 from twinjet.index.errors import (
@@ -25,6 +22,7 @@ from twinjet.index.errors import (
 from twinjet.index.options import Options
 from twinjet.index.regions import Cone
 from twinjet.index.search import Neighbour, Searcher
+from twinjet.index.source_tables import MAX_ROWS, Asked, read_batch
 from twinjet.index.vectors.faiss_index import FaissIndex
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from hunts import kinds, publish, spread
 
 from twinjet.index.discovery.discovery import Discovery
-from twinjet.index.discovery.known import Entry, ListStore, read_entries
+from twinjet.index.discovery.known import ListStore
 from twinjet.index.discovery.labelling import Wanted, create_session, label
 from twinjet.index.discovery.rounds import (
     Proposed,
@@ -36,6 +36,7 @@ from twinjet.index.errors import (
     UnknownSessionError,
 )
 from twinjet.index.source import Source
+from twinjet.index.source_tables import Entry, read_entries
 
 VECTORS, RARE = kinds()
 SOURCES = spread(len(VECTORS))

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from searchers import make
 
-from twinjet.index.batch import Asked, similar_to_each
+from twinjet.index.batch import similar_to_each
 from twinjet.index.examples import Examples
 from twinjet.index.options import Options
 from twinjet.index.regions import Cone
 from twinjet.index.search import Searcher
 from twinjet.index.sky import unit_vectors
 from twinjet.index.source import Column
+from twinjet.index.source_tables import Asked
 from twinjet.index.vectors.policy import SCAN_FROM
 
 # More than are compared one by one without a filter: an index would be asked.

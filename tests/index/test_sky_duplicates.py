@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from searchers import make
 
-from twinjet.index.batch import Asked, similar_to_each
+from twinjet.index.batch import similar_to_each
 from twinjet.index.examples import Examples
 from twinjet.index.options import Options
 from twinjet.index.ranking import first_of_each_object
 from twinjet.index.scorers import Strategy
 from twinjet.index.search import Answer, Neighbour, Searcher
 from twinjet.index.sky import unit_vectors
+from twinjet.index.source_tables import Asked
 from twinjet.index.vectors.faiss_index import FaissIndex
 
 # Where coordinates are awkward, and a place where they are not.

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 import pytest
-from decoders import ODD
+from decoders import ODD, odd
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from oddities import plain
@@ -14,16 +13,14 @@ from serving import wait_until
 
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
-from twinjet.service.decoding.pool import Decoders
-from twinjet.service.decoding.sandbox import ROOM_BYTES
+from twinjet.service.decoding.sandbox import IMAGE
 
 
 @contextmanager
 def served_by(program: Sequence[str], config: Config) -> Iterator[TestClient]:
     """A service whose decoders run another program."""
     with pytest.MonkeyPatch.context() as patch:
-        decoders = partial(Decoders, program=program)
-        patch.setattr("twinjet.service.resources.Decoders", decoders)
+        patch.setattr("twinjet.service.resources.IMAGES", odd(program=program))
         with TestClient(create_app(config)) as client:
             yield client
 
@@ -38,7 +35,7 @@ def test_the_answer_names_the_limit_and_the_log_the_request(
     config: Config, caplog: pytest.LogCaptureFixture, path: str
 ) -> None:
     with served_by(ODD, config) as client:
-        for deed, limit in ((b"crash", None), (b"allocate", ROOM_BYTES)):
+        for deed, limit in ((b"crash", None), (b"allocate", IMAGE.room_bytes)):
             caplog.clear()
             name = {"X-Request-ID": "ticket-17"}
             refused = client.post(path, files={"file": deed}, headers=name)

@@ -20,6 +20,7 @@ from decoders import (
     decode,
     failure,
     is_alive,
+    odd,
     pid,
     until,
     with_decoders,
@@ -30,7 +31,7 @@ from serving import wait_until
 from twinjet.model.errors import CutoutError, MalformedFitsError
 from twinjet.service.decoding.pool import Decoders
 from twinjet.service.decoding.replies import Decoded
-from twinjet.service.decoding.sandbox import ROOM_BYTES
+from twinjet.service.decoding.sandbox import IMAGE
 from twinjet.service.errors import DecodeFailedError, OverloadedError
 
 
@@ -46,7 +47,7 @@ def test_a_refusal_has_its_members() -> None:
 
 
 def test_a_refusal_replaces_nobody() -> None:
-    async def use(decoders: Decoders) -> tuple[int, int]:
+    async def use(decoders: Decoders[Decoded]) -> tuple[int, int]:
         before = await pid(decoders)
         await failure(decoders, b"SIMPLE")
         return before, await pid(decoders)
@@ -67,7 +68,7 @@ def test_the_time_by_the_wall_is_limited() -> None:
 
 def test_memory_is_limited() -> None:
     error = after("allocate")
-    assert (error.limit, "256 MiB" in str(error)) == (ROOM_BYTES, True)
+    assert (error.limit, "256 MiB" in str(error)) == (IMAGE.room_bytes, True)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_a_reply_that_makes_no_sense_is_not_believed(lie: str) -> None:
 
 
 def test_the_others_go_on_when_one_comes_to_grief() -> None:
-    async def use(decoders: Decoders) -> None:
+    async def use(decoders: Decoders[Decoded]) -> None:
         stuck = asyncio.create_task(failure(decoders, b"wait"))
         for _ in range(3):
             assert_as_in_this_process(await decode(decoders, plain()))
@@ -105,7 +106,7 @@ def test_the_others_go_on_when_one_comes_to_grief() -> None:
 
 
 def test_one_that_is_killed_at_its_work_costs_that_file() -> None:
-    async def use(decoders: Decoders) -> CutoutError:
+    async def use(decoders: Decoders[Decoded]) -> CutoutError:
         process = await pid(decoders)
         error = asyncio.create_task(failure(decoders, b"wait"))
         await until(lambda: bool(decoders._at_work))
@@ -119,7 +120,7 @@ def test_one_that_is_killed_at_its_work_costs_that_file() -> None:
 
 
 def test_one_that_is_being_ended_is_ended_when_nobody_waits_for_it() -> None:
-    async def use(decoders: Decoders) -> subprocess.Popen[bytes]:
+    async def use(decoders: Decoders[Decoded]) -> subprocess.Popen[bytes]:
         decoder = await decoders.next_free()
         ending = asyncio.create_task(decoder.end(0.5))
         await asyncio.sleep(0.1)
@@ -131,7 +132,7 @@ def test_one_that_is_being_ended_is_ended_when_nobody_waits_for_it() -> None:
 
 
 def test_one_that_dies_while_it_waits_costs_no_file() -> None:
-    async def use(decoders: Decoders) -> Decoded:
+    async def use(decoders: Decoders[Decoded]) -> Decoded:
         await decode(decoders, plain())
         decoder = await decoders.next_free()
         decoders._free.put_nowait(decoder)
@@ -143,7 +144,7 @@ def test_one_that_dies_while_it_waits_costs_no_file() -> None:
 
 
 def test_a_file_whose_client_has_gone_is_finished_and_the_decoder_is_kept() -> None:
-    async def use(decoders: Decoders) -> tuple[int, int]:
+    async def use(decoders: Decoders[Decoded]) -> tuple[int, int]:
         before = await pid(decoders)
         work = asyncio.create_task(decode(decoders, plain()))
         await until(lambda: bool(decoders._at_work))
@@ -160,13 +161,13 @@ def test_a_file_whose_client_has_gone_is_finished_and_the_decoder_is_kept() -> N
 def test_none_that_can_be_started_is_said_at_once_and_tried_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async def use(decoders: Decoders) -> None:
+    async def use(decoders: Decoders[Decoded]) -> None:
         await until(lambda: decoders._retry_at is not None)
         with pytest.raises(OverloadedError) as caught:
             decoders.check()
         assert caught.value.headers is not None
         assert int(caught.value.headers["Retry-After"]) >= 1
-        decoders._program = ODD  # the machine has room again
+        decoders._trade = odd()  # the machine has room again
         assert_as_in_this_process(await decode(decoders, plain()))
         decoders.check()
 
@@ -179,7 +180,7 @@ def test_none_that_can_be_started_is_said_at_once_and_tried_again(
 def test_closing_ends_those_at_work_too() -> None:
     pids = []
 
-    async def use(decoders: Decoders) -> None:
+    async def use(decoders: Decoders[Decoded]) -> None:
         pids.append(await pid(decoders))
         work = asyncio.create_task(decode(decoders, b"wait"))
         await until(lambda: bool(decoders._at_work))
@@ -195,10 +196,12 @@ _PARENT = """
 import asyncio, sys
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
+from dataclasses import replace
 from twinjet.service.decoding.pool import Decoders
+from twinjet.service.decoding.trades import IMAGES
 
 async def main():
-    decoders = Decoders(1, program=sys.argv[1:])
+    decoders = Decoders(1, replace(IMAGES, program=sys.argv[1:]))
     decoders.start()
     decoder = await decoders.next_free()
     print(decoder._process.pid, flush=True)
@@ -279,7 +282,7 @@ def test_it_knows_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_interrupts_are_the_services_and_its_share_of_the_processor_theirs() -> None:
-    async def use(decoders: Decoders) -> tuple[int, int, int]:
+    async def use(decoders: Decoders[Decoded]) -> tuple[int, int, int]:
         number = await pid(decoders)
         return number, os.getpgid(number), os.getsid(number)
 
@@ -288,8 +291,9 @@ def test_interrupts_are_the_services_and_its_share_of_the_processor_theirs() -> 
     assert (group, session) == (number, os.getsid(0))
 
 
-def test_it_loads_neither_torch_nor_what_serves() -> None:
-    program = "import sys, twinjet.service.decoding.child; print(*sys.modules)"
+@pytest.mark.parametrize("trade", ["images", "tables"])
+def test_it_loads_neither_torch_nor_what_serves(trade: str) -> None:
+    program = f"import sys, twinjet.service.decoding.{trade}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )

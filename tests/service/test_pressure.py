@@ -18,6 +18,7 @@ from serving import Running, read_answer, running, upload_bytes, wait_until
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
 from twinjet.service.decoding.decoder import Decoder
+from twinjet.service.decoding.replies import Decoded
 from twinjet.service.files import Files
 from twinjet.service.inference import Inference
 
@@ -48,7 +49,7 @@ def no_free_decoder(served: Running) -> Iterator[None]:
 
     loop = decoders._keepers[0].get_loop()
 
-    async def taken() -> list[Decoder]:
+    async def taken() -> list[Decoder[Decoded]]:
         return [await decoders.next_free() for _ in range(decoders.count)]
 
     ours = asyncio.run_coroutine_threadsafe(taken(), loop).result(60)

@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from twinjet.model.errors import CutoutError
 from twinjet.model.preprocess import Preprocess
 from twinjet.service.decoding.pool import Decoders
 from twinjet.service.decoding.replies import Decoded
+from twinjet.service.decoding.trades import IMAGES, Trade
 from twinjet.service.errors import DecodeFailedError
 
 ODD = (sys.executable, "-P", odd_decoder.__file__)
@@ -23,13 +25,19 @@ RECIPE = Preprocess(upright=True)
 _T = TypeVar("_T")
 
 
+def odd(*, program: Sequence[str] = ODD, **allowed: Any) -> Trade[Decoded]:
+    """The trade of cutouts with another program, or other limits."""
+    allowance = replace(IMAGES.allowance, **allowed)
+    return replace(IMAGES, program=program, allowance=allowance)
+
+
 def with_decoders(
-    use: Callable[[Decoders], Awaitable[_T]], count: int = 1, **how: Any
+    use: Callable[[Decoders[Decoded]], Awaitable[_T]], count: int = 1, **how: Any
 ) -> _T:
     """What comes of using some decoders that are closed then."""
 
     async def used() -> _T:
-        decoders = Decoders(count, **({"program": ODD} | how))
+        decoders = Decoders(count, odd(**how))
         decoders.start()
         try:
             return await use(decoders)
@@ -39,7 +47,7 @@ def with_decoders(
     return asyncio.run(used())
 
 
-async def decode(decoders: Decoders, data: bytes) -> Decoded:
+async def decode(decoders: Decoders[Decoded], data: bytes) -> Decoded:
     async def read() -> bytes:
         return data
 
@@ -47,13 +55,13 @@ async def decode(decoders: Decoders, data: bytes) -> Decoded:
     return await decoders.decode(await decoders.next_free(), read, task)
 
 
-async def failure(decoders: Decoders, data: bytes) -> CutoutError:
+async def failure(decoders: Decoders[Decoded], data: bytes) -> CutoutError:
     with pytest.raises(CutoutError) as caught:
         await decode(decoders, data)
     return caught.value
 
 
-async def pid(decoders: Decoders) -> int:
+async def pid(decoders: Decoders[Decoded]) -> int:
     decoder = await decoders.next_free()
     decoders._free.put_nowait(decoder)
     return decoder._process.pid
@@ -68,7 +76,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 def after(deed: str, **how: Any) -> DecodeFailedError:
     """What comes of a deed; the next file is answered, by another process."""
 
-    async def use(decoders: Decoders) -> CutoutError:
+    async def use(decoders: Decoders[Decoded]) -> CutoutError:
         first = await pid(decoders)
         error = await failure(decoders, deed.encode())
         assert_as_in_this_process(await decode(decoders, plain()))

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from twinjet.model.errors import MalformedFitsError
-from twinjet.service.decoding import child
+from twinjet.service.decoding import child, images
+from twinjet.service.decoding.sandbox import IMAGE
 from twinjet.service.decoding.wire import LENGTHS
 
 _LINE = 0
@@ -153,10 +154,10 @@ def _prepared(**other: Any) -> bytes:
 def _obeyed(task: dict[str, Any], data: bytes) -> child.Answer:
     if data in _DEEDS:
         _DEEDS[data]()
-    return child.decoded(task, data)
+    return images.decoded(task, data)
 
 
 if __name__ == "__main__":
     if "--never" in sys.argv:
         sys.exit(3)
-    child.main(_obeyed)
+    child.main(_obeyed, IMAGE)
