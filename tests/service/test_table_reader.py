@@ -1,0 +1,191 @@
+"""Tables from strangers: read in a process of its own, as in this one."""
+
+import asyncio
+import io
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy.table import Table
+from decoders import ODD, until
+
+from twinjet.index.catalogue import MAX_ID_LENGTH
+from twinjet.index.errors import CatalogueFormatError, InvalidQueryError, KnownListError
+from twinjet.index.source_tables import MAX_ROWS, Entry, read_batch, read_entries
+from twinjet.service.decoding.replies import Listed, Prepared, UnbelievableReplyError
+from twinjet.service.decoding.trades import IMAGES, TABLES
+from twinjet.service.errors import DecodeFailedError, OverloadedError
+from twinjet.service.table_reader import TableReader
+
+_T = TypeVar("_T")
+
+
+def with_reader(
+    use: Callable[[TableReader], Awaitable[_T]], *, deadline_s: float = 60.0
+) -> _T:
+    """What comes of using a reader that is stopped then."""
+
+    async def used() -> _T:
+        reader = TableReader(deadline_s=deadline_s)
+        try:
+            return await use(reader)
+        finally:
+            await reader.stop()
+
+    return asyncio.run(used())
+
+
+def given(data: bytes) -> Callable[[], Awaitable[bytes]]:
+    async def read() -> bytes:
+        return data
+
+    return read
+
+
+async def failure(work: Awaitable[object]) -> Exception:
+    with pytest.raises(Exception) as caught:  # noqa: PT011 - looked at by the tests
+        await work
+    return caught.value
+
+
+@pytest.fixture
+def odd_program(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A decoder of tables that does what its files say."""
+    monkeypatch.setattr(
+        "twinjet.service.table_reader.TABLES", replace(TABLES, program=ODD)
+    )
+    return
+
+
+def tables() -> list[bytes]:
+    """The same sources in each format."""
+    table = Table({"id": ["J1", "J2 é"], "ra": [1.5, 2.0], "dec": [-3.0, 4.0]})
+    files = []
+    for form in ("fits", "votable"):
+        file = io.BytesIO()
+        plain = table.copy()
+        plain["id"] = ["J1", "J2 e"]
+        plain.write(file, format=form)
+        files.append(file.getvalue())
+    file = io.BytesIO()
+    pq.write_table(pa.table({c: table[c].tolist() for c in table.colnames}), file)
+    lines = "id,ra,dec\nJ1,1h,-3d\nJ2 é,,\nonly an ID\n" + "x" * 300 + ",1,2,3\n"
+    return [*files, file.getvalue(), lines.encode()]
+
+
+def test_each_format_is_read_as_in_this_process() -> None:
+    async def use(reader: TableReader) -> None:
+        for data in tables():
+            assert await reader.batch("a table", given(data)) == read_batch(data)
+        lists = [*tables()[:3], b"id;ra;dec\nJ1;;\n;3;4\n"]
+        for data in lists:
+            entries = await reader.entries("a list", given(data))
+            assert entries == read_entries("a list", data)
+
+    with_reader(use)
+
+
+def test_many_entries_are_read_whole() -> None:
+    names = [f"J{number:0120d}" for number in range(20_000)]
+    data = "\n".join(["id", *names]).encode()
+    entries = with_reader(lambda reader: reader.entries("a", given(data)))
+    assert entries == [Entry(name, None, None) for name in names]
+
+
+def test_a_refusal_has_its_members() -> None:
+    async def use(reader: TableReader) -> list[Exception]:
+        many = b"id\n" + b"J1\n" * (MAX_ROWS + 1)
+        return [
+            await failure(reader.batch("a\nname", given(b"\xff\xfe"))),
+            await failure(reader.batch("a", given(many))),
+            await failure(reader.entries("a", given(b"colour\nred\n"))),
+        ]
+
+    damaged, many, none = with_reader(use)
+    assert isinstance(damaged, CatalogueFormatError)
+    assert str(damaged).isprintable()
+    assert isinstance(many, InvalidQueryError)
+    assert (many.parameter, many.actual) == ("file", MAX_ROWS + 1)
+    assert isinstance(none, KnownListError)
+    assert (none.parameter, none.actual) == ("file", "colour")
+
+
+@pytest.mark.usefixtures("odd_program")
+def test_what_goes_wrong_in_it_costs_that_table_alone() -> None:
+    async def use(reader: TableReader) -> list[Exception]:
+        deeds = (b"allocate", b"crash", b"white")
+        return [await failure(reader.batch("a", given(deed))) for deed in deeds]
+
+    memory, crash, lie = with_reader(use)
+    assert all(isinstance(e, DecodeFailedError) for e in (memory, crash, lie))
+    assert "384 MiB of memory" in str(memory)
+    assert "ended on it" in str(crash)
+    assert isinstance(lie, DecodeFailedError)
+    assert "an image for a list" in lie.cause
+
+
+@pytest.mark.usefixtures("odd_program")
+def test_who_waits_too_long_or_behind_too_many_is_told_when_to_come_back() -> None:
+    async def use(reader: TableReader) -> None:
+        stuck = asyncio.create_task(reader.batch("a", given(b"wait")))
+        await until(lambda: reader._decoders._living > 0)
+        waiting = [
+            asyncio.create_task(failure(reader.entries("a", given(b""))))
+            for _ in range(17)
+        ]
+        refusals = await asyncio.gather(*waiting)
+        assert all(isinstance(e, OverloadedError) for e in refusals)
+        told = [str(e) for e in refusals]
+        assert sum("tables wait already" in text for text in told) == 1
+        assert sum("in time" in text for text in told) == 16
+        stuck.cancel()
+
+    with_reader(use, deadline_s=5.0)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        [[[1, "J1", 0.0, 0.0, None]]],
+        [[[1, "J1", 0.0, 0.0, None]] * 3],
+        [[[1, "J1", 0.0, 0.0, None]], [[1, "J1", 0.0, 0.0]]],
+        [[[1, "J1", 0.0, 0.0, None]], [[-1, "J1", 0.0, 0.0, None]]],
+        [[[1, "J1", 0.0, 0.0, None]], [["1", "J1", 0.0, 0.0, None]]],
+        [[[1, "J1", 0.0, 0.0, None]], [[1, "J" * (MAX_ID_LENGTH + 1), 0, 0, None]]],
+        [[[1, "J1", 0.0, 0.0, None]], [[1, "J1", 361.0, 0.0, None]]],
+        [[[1, "J1", 0.0, 0.0, None]], [[1, "J1", 0.0, -91.0, None]]],
+        [[[1, "J1", 0.0, 0.0, None]], [[1, "J1", float("nan"), 0.0, None]]],
+        [[[1, "J1", 0.0, 0.0, None]], [[1, "J1", None, None, "\x1b[31m"]]],
+        [[[1, "J1", 0.0, 0.0, None]], {"rows": 1}],
+    ],
+)
+def test_rows_that_no_sound_process_sends_are_not_believed(lines: list[object]) -> None:
+    data = "\n".join(map(json.dumps, lines)).encode()
+    with pytest.raises(UnbelievableReplyError):
+        Listed(kind="listed", count=2).named(data)
+
+
+def test_each_trade_believes_its_own_answers_alone() -> None:
+    listed = Listed(kind="listed", count=0)
+    image = Prepared(
+        kind="prepared",
+        side=1,
+        noise=1.0,
+        peak_snr=None,
+        position=None,
+        has_scale=False,
+        notes=[],
+        preparation_notes=[],
+    )
+    assert TABLES.believed({}, listed, b"", 0.0) == []
+    task = {"recipe": {"size_px": 1}}
+    assert IMAGES.believed(task, image, bytes(4), 0.0).prepared.image.shape == (1, 1)
+    with pytest.raises(UnbelievableReplyError):
+        TABLES.believed({}, image, b"", 0.0)
+    with pytest.raises(UnbelievableReplyError):
+        IMAGES.believed(task, listed, bytes(4), 0.0)
