@@ -4,6 +4,7 @@ import json
 import sqlite3
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -16,23 +17,33 @@ from sqlalchemy import event
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import SQLAlchemyError
 
-from twinjet.index.errors import DatabaseDamagedError, StoreError
+from twinjet.index.errors import DatabaseDamagedError, DatabaseReplacedError, StoreError
 
 # A writer waits so long for another before it gives up.
-_BUSY_MS = 30_000
+_BUSY_S = 30.0
 _RETRY_S = 0.02
+
+# Who looks whether a file is whole waits so long for who has it alone.
+_LOOK_S = 5.0
 
 # Any number, the same for every Twinjet: the key of PostgreSQL's advisory lock.
 _MIGRATION_LOCK = 0x7714_1E7
 
 
-def create_engine(url: str) -> sa.Engine:
+def create_engine(url: str, *, busy_s: float = _BUSY_S) -> sa.Engine:
     """Make the engine for a SQLAlchemy URL.
 
     On SQLite: write-ahead log, so that readers and the writer do not wait for one
     another; transactions with the option ``twinjet_write`` take the write lock at
     their start, since one that turns from reading to writing can fail however long
     it waits.
+
+    Parameters
+    ----------
+    url
+        Of the database.
+    busy_s
+        How long a writer of SQLite waits for another.
 
     Raises
     ------
@@ -57,7 +68,7 @@ def create_engine(url: str) -> sa.Engine:
         msg = f"the database URL cannot be used: {exc}"
         raise StoreError(msg) from exc
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _configure)
+        event.listen(engine, "connect", partial(_configure, busy_s))
         event.listen(engine, "begin", _begin)
         event.listen(engine, "handle_error", _tell_damage)
     return engine
@@ -110,12 +121,50 @@ def refuse_damaged_file(path: Path) -> None:
     if not path.exists():
         return
     try:
-        with closing(sqlite3.connect(path, timeout=_BUSY_MS / 1000)) as connection:
+        with closing(sqlite3.connect(path, timeout=_LOOK_S)) as connection:
             found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     except sqlite3.DatabaseError as exc:
+        if getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
+            msg = f"the database {path} is locked by another program"
+            raise StoreError(msg, actual=str(path)) from exc
         raise DatabaseDamagedError(str(path), str(exc)) from exc
     if found != "ok":
         raise DatabaseDamagedError(str(path), str(found))
+
+
+class OpenFile:
+    """The file of a SQLite database that is open; nothing of another engine's.
+
+    It can be removed, and another put in its place: who has it open reads and writes
+    on what nobody will find again.
+
+    Parameters
+    ----------
+    url
+        Of the database.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._path = file_of(url)
+        self._identity = self._look()
+
+    def refuse_replaced(self) -> None:
+        """Look whether it is where it was.
+
+        Raises
+        ------
+        DatabaseReplacedError
+            It is not.
+        """
+        if self._look() != self._identity:
+            raise DatabaseReplacedError(str(self._path))
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            found = None if self._path is None else self._path.stat()
+        except OSError:
+            return None
+        return None if found is None else (found.st_dev, found.st_ino)
 
 
 def revision_of(engine: sa.Engine) -> str | None:
@@ -177,24 +226,24 @@ def _tell_damage(context: ExceptionContext) -> None:
         raise DatabaseDamagedError(place, str(cause)) from cause
 
 
-def _configure(connection: sqlite3.Connection, _record: object) -> None:
+def _configure(busy_s: float, connection: sqlite3.Connection, _record: object) -> None:
     # The driver would begin transactions by itself, and never at once for writing.
     connection.isolation_level = None
     # PostgreSQL compares what JSON says, SQLite how it is written.
     connection.create_function("same_json", 2, _same_json, deterministic=True)
-    connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-    _write_ahead(connection)
+    connection.execute(f"PRAGMA busy_timeout = {round(1000 * busy_s)}")
+    _write_ahead(connection, busy_s)
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
+def _write_ahead(connection: sqlite3.Connection, busy_s: float) -> None:
     """Turn the write-ahead log on.
 
     A database that has none yet is changed for good by the first connection, and
     SQLite does not wait for others that read it just then, whatever its timeout.
     """
-    give_up = time.monotonic() + _BUSY_MS / 1000
+    give_up = time.monotonic() + busy_s
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")

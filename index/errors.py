@@ -52,6 +52,7 @@
     ├── BackupError                 no backup, or none that can be restored here
     └── StoreError                  the metadata store cannot be used
         ├── DatabaseDamagedError    its file is damaged
+        │   └── DatabaseReplacedError   or is not there any more
         └── HomeMismatchError       it belongs to the files of another home
 """
 
@@ -415,6 +416,18 @@ class DatabaseDamagedError(StoreError):
         super().__init__(
             f"the database {place} is damaged: {reason}; set it aside and restore the "
             "last backup with `twinjet db restore`",
+            actual=place,
+        )
+
+
+class DatabaseReplacedError(DatabaseDamagedError):
+    """A database file that is open is no longer where it was: writes would be lost."""
+
+    def __init__(self, place: str) -> None:
+        StoreError.__init__(
+            self,
+            f"the database {place} was removed or replaced while it was in use; what "
+            "was written now would be lost. Restart the service",
             actual=place,
         )
 

@@ -22,7 +22,9 @@ def refuse_network_disks(home: Home, url: str) -> None:
             refuse_network(kept)
 
 
-def open_store(home: Home, url: str, *, look: bool = False) -> SourceStore:
+def open_store(
+    home: Home, url: str, *, look: bool = False, busy_s: float | None = None
+) -> SourceStore:
     """The metadata store, brought to this version and known to be of this home.
 
     Parameters
@@ -33,6 +35,8 @@ def open_store(home: Home, url: str, *, look: bool = False) -> SourceStore:
         Of its database.
     look
         Whether every page of a SQLite database is looked at first.
+    busy_s
+        As for `create_engine`, where it is another.
 
     Raises
     ------
@@ -52,7 +56,7 @@ def open_store(home: Home, url: str, *, look: bool = False) -> SourceStore:
         raise StoreError(msg, actual=str(home.path))
     refuse_network_disks(home, url)
     home.path.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url)
+    engine = create_engine(url) if busy_s is None else create_engine(url, busy_s=busy_s)
     try:
         if look:
             refuse_damaged(engine)

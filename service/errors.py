@@ -99,6 +99,7 @@ PROBLEMS: Mapping[type[Exception], tuple[int, str]] = {
     index_errors.GenerationDamagedError: (503, "index-unavailable"),
     index_errors.LostVectorsError: (503, "index-unavailable"),
     index_errors.DatabaseDamagedError: (503, "store-damaged"),
+    index_errors.StoreError: (503, "store-unavailable"),
     index_errors.IndexUnavailableError: (503, "index-unavailable"),
     index_errors.EncoderMismatchError: (503, "model-mismatch"),
 }

@@ -16,9 +16,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from twinjet.index.cutouts.open import open_provider
 from twinjet.index.cutouts.port import CutoutProvider
-from twinjet.index.database import file_of, refuse_damaged_file
+from twinjet.index.database import OpenFile, file_of, refuse_damaged_file
 from twinjet.index.errors import (
     DatabaseDamagedError,
+    DatabaseReplacedError,
     EncoderMismatchError,
     GenerationDamagedError,
     LaterFormatError,
@@ -70,6 +71,9 @@ _PICTURES = (".png", ".jpg", ".jpeg")
 _EARLIER = 2
 _EARLIER_S = 600.0
 
+# A request that writes waits so long for another writer, and has a place meanwhile.
+_BUSY_S = 5.0
+
 
 @dataclass(frozen=True)
 class Served:
@@ -119,7 +123,9 @@ class Resources:
         self._heartbeat: Heartbeat | None = None
         self.vector_engine: VectorEngine | None = None
         try:
-            self._store = open_store(config.files, config.metadata_url, look=True)
+            self._store = open_store(
+                config.files, config.metadata_url, look=True, busy_s=_BUSY_S
+            )
         except DatabaseDamagedError as exc:
             self.condemn(exc)
         else:
@@ -140,6 +146,7 @@ class Resources:
             deadline_s=config.deadline_s,
         )
         self.tables = TableReader(deadline_s=config.deadline_s)
+        self._file = OpenFile(config.metadata_url)
         self._earlier: dict[int, tuple[Served, float]] = {}
         self._engine: DBOSClient | None = None
         # Generations that were found damaged, as their files were then.
@@ -157,10 +164,19 @@ class Resources:
         DatabaseDamagedError
             It is damaged.
         """
-        if self._store is None or self._unusable is not None:
-            assert self._unusable is not None  # noqa: S101 - for the type checker
-            raise self._unusable
+        self._refuse_unusable()
+        assert self._store is not None  # noqa: S101 - for the type checker
         return self._store
+
+    def _refuse_unusable(self) -> None:
+        """Raise for metadata that is damaged, or whose file is another now."""
+        if self._unusable is None:
+            try:
+                self._file.refuse_replaced()
+            except DatabaseReplacedError as exc:
+                self.condemn(exc)
+        if self._unusable is not None:
+            raise self._unusable
 
     def condemn(self, exc: DatabaseDamagedError) -> None:
         """Answer nothing from the metadata any more, for it is damaged."""
@@ -181,7 +197,7 @@ class Resources:
         stamps, reason = self._damaged.get(generation.number, (None, None))
         return reason if stamps == stamps_of(folder) else damage_of(folder)
 
-    @cached_property
+    @property
     def jobs(self) -> Jobs:
         """All jobs; the engine is connected to when it is first asked for.
 
@@ -189,7 +205,15 @@ class Resources:
         ------
         DatabaseDamagedError
             Their database, or the metadata, is damaged.
+        StoreError
+            Their database is locked.
         """
+        jobs, file = self._jobs
+        file.refuse_replaced()
+        return jobs
+
+    @cached_property
+    def _jobs(self) -> tuple[Jobs, OpenFile]:
         file = file_of(self.config.jobs_url)
         if file is not None:
             refuse_damaged_file(file)
@@ -197,7 +221,8 @@ class Resources:
         if shared is not None:
             shared.connect().close()  # an error where it is away: others would wait
         self._engine = connect(self.config.jobs_url, shared)
-        return Jobs(self._engine, ProgressBoard(self.store.engine))
+        jobs = Jobs(self._engine, ProgressBoard(self.store.engine))
+        return jobs, OpenFile(self.config.jobs_url)
 
     def close(self) -> None:
         """Give everything back."""
@@ -226,8 +251,7 @@ class Resources:
         DatabaseDamagedError
             So is the metadata.
         """
-        if self._unusable is not None:
-            raise self._unusable
+        self._refuse_unusable()
         served = self._served
         # Looked at for each request: the files are not read again, only asked for.
         if served is not None and not served.searcher.generation.is_as_checked():

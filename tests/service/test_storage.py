@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import sqlite3
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -83,6 +84,67 @@ def test_a_database_that_is_damaged_while_it_is_served_is_noticed(
         client.app.state.resources.store.engine.dispose()  # type: ignore[attr-defined]
         assert_problem(client.get("/similar/J2001%2B0"), 503, "store-damaged")
         assert client.get("/readyz").json()["status"] == "unavailable"
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_database_that_is_taken_away_is_neither_read_nor_written(
+    settings: Config, *, replaced: bool
+) -> None:
+    asked = {"Authorization": f"Bearer {KEY}"}
+    known = {"file": ("a.csv", b"id\nJ1\n")}
+    with TestClient(create_app(settings)) as client:
+        assert client.get("/jobs", headers=asked).status_code == 200
+        answer = client.put("/lists/before", files=known, headers=asked)
+        assert answer.status_code == 200
+        jobs, metadata = (
+            settings.home / name for name in ("jobs.sqlite", "twinjet.sqlite")
+        )
+        for path, url in ((jobs, "/jobs"), (metadata, "/similar/J2000%2B0")):
+            data = path.read_bytes()
+            # Its inode is kept: another file may not have it.
+            path.rename(path.with_name("away"))
+            if replaced:
+                path.write_bytes(data)
+            answer = client.get(url, headers=asked)
+            assert_problem(answer, 503, "store-damaged")
+            assert "Restart the service" in answer.json()["detail"]
+            ready = client.get("/readyz").json()
+            assert (ready["status"] == "unavailable") == (path == metadata)
+        answer = client.put("/lists/after", files=known, headers=asked)
+        assert_problem(answer, 503, "store-damaged")
+
+
+def test_who_has_a_database_alone_keeps_nobody_waiting_for_long(
+    settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("twinjet.service.resources._BUSY_S", 0.05)
+    asked = {"Authorization": f"Bearer {KEY}"}
+    known = {"file": ("a.csv", b"id\nJ1\n")}
+    with TestClient(create_app(settings)) as client:
+        assert client.put("/lists/a", files=known, headers=asked).status_code == 200
+        path = settings.home / "twinjet.sqlite"
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            answer = client.put("/lists/a", files=known, headers=asked)
+            assert_problem(answer, 503, "store-unavailable")
+            assert int(answer.headers["Retry-After"]) > 0
+            assert client.get("/lists/a").status_code == 200
+            other.execute("ROLLBACK")
+        assert client.put("/lists/a", files=known, headers=asked).status_code == 200
+
+
+def test_jobs_that_somebody_has_alone_are_not_damaged(
+    settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("twinjet.index.database._LOOK_S", 0.05)
+    path = settings.home / "jobs.sqlite"
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("CREATE TABLE a (b)")
+        other.execute("BEGIN EXCLUSIVE")
+        with TestClient(create_app(settings)) as client:
+            answer = client.get("/jobs", headers={"Authorization": f"Bearer {KEY}"})
+            assert_problem(answer, 503, "store-unavailable")
+            assert "locked by another program" in answer.json()["detail"]
 
 
 def test_damaged_jobs_leave_searches_alone(settings: Config) -> None:

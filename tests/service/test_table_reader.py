@@ -3,7 +3,7 @@
 import asyncio
 import io
 import json
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TypeVar
 
@@ -53,12 +53,11 @@ async def failure(work: Awaitable[object]) -> Exception:
 
 
 @pytest.fixture
-def odd_program(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def odd_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """A decoder of tables that does what its files say."""
     monkeypatch.setattr(
         "twinjet.service.table_reader.TABLES", replace(TABLES, program=ODD)
     )
-    return
 
 
 def tables() -> list[bytes]:
