@@ -34,8 +34,9 @@ _NEEDED = ("source_id", "ra", "dec")
 
 MAX_ID_LENGTH = 200
 
-# Characters of a cell in a message.
+# Characters in a message: of a cell, and of the names of all columns.
 _MAX_SHOWN = 100
+_MAX_LISTED = 500
 
 # Spellings of "no value" in text tables.
 EMPTY = {"", "nan", "null", "none", "--", "n/a", "na"}
@@ -187,7 +188,7 @@ def places_of(
             if mapping[word] not in names:
                 msg = (
                     f"{path} has no column {mapping[word]!r} for {word}; "
-                    f"it has {', '.join(names)}"
+                    f"it has {_listed(names)}"
                 )
                 raise CatalogueColumnError(msg, parameter=word, actual=mapping[word])
             places[word] = names.index(mapping[word])
@@ -198,11 +199,22 @@ def places_of(
     for word in needed:
         if word not in places:
             msg = (
-                f"{path} has no column for {word}; it has {', '.join(names)}; "
+                f"{path} has no column for {word}; it has {_listed(names)}; "
                 f"name it: --map {word}=COLUMN"
             )
             raise CatalogueColumnError(msg, parameter=word)
     return places
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names of columns for a message.
+
+    A file of one column is hardly a catalogue: its first line may be a secret.
+    """
+    shown = ", ".join(names)
+    if len(names) == 1:
+        return "one column"
+    return shown if len(shown) <= _MAX_LISTED else f"{shown[:_MAX_LISTED]}..."
 
 
 def _catalogue(

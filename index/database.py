@@ -210,7 +210,9 @@ def upgrade(engine: sa.Engine) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except (SQLAlchemyError, CommandError) as exc:
-        msg = f"the metadata store cannot be brought to this version: {exc}"
+        # In one line, and without the statement.
+        said = " ".join(str(getattr(exc, "orig", None) or exc).split())
+        msg = f"the metadata store cannot be brought to this version: {said}"
         raise StoreError(msg) from exc
 
 

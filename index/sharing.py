@@ -1,5 +1,6 @@
 """Files of a home for machines that do not see its disk: any store of fsspec's."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,17 @@ _LAST = "manifest.json"
 
 # Stores whose objects are whole when they appear, unlike the files of a disk.
 _WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "oss", "oci", "memory"}
+
+
+def without_credentials(url: str) -> str:
+    """A URL as it may be shown and logged.
+
+    Examples
+    --------
+    >>> without_credentials("s3://key:secret@bucket/twinjet")
+    's3://...@bucket/twinjet'
+    """
+    return re.sub("//[^/]*@", "//...@", url)
 
 
 class SharedStore:
@@ -42,8 +54,9 @@ class SharedStore:
         try:
             self._files, self._there = fsspec.core.url_to_fs(url)
         except (ImportError, ValueError, OSError) as exc:
-            msg = f"the store {url!r} cannot be used: {exc}"
-            raise SharedStoreError(msg, actual=url) from exc
+            shown = without_credentials(url)
+            msg = f"the shared store {shown!r} cannot be used: {exc}"
+            raise SharedStoreError(msg, actual=shown) from exc
         self._root = root.resolve()
         self._whole = bool(_WHOLE & {*_names(self._files.protocol)})
 

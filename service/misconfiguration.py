@@ -1,6 +1,5 @@
 """Settings that cannot be used, each said in one line."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -8,14 +7,13 @@ from typing import Any
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings
 
+from twinjet.index.sharing import without_credentials
+
 PREFIX = "TWINJET_"
 
 # Variables that are no settings: of workers among themselves, and of the tests.
 _OTHERS = {"TWINJET_DEVICE"}
 _OF_TESTS = "TWINJET_TEST_"
-
-# Name and password in a URL.
-_CREDENTIALS = re.compile(r"//[^/]*@")
 
 
 class ConfigError(Exception):
@@ -55,5 +53,5 @@ def unknown(environment: Mapping[str, str], known: Iterable[str]) -> Iterator[st
 
 def _value(given: Any) -> Any:
     if isinstance(given, str):
-        return _CREDENTIALS.sub("//...@", given)
+        return without_credentials(given)
     return "..." if isinstance(given, SecretStr) else given

@@ -50,6 +50,14 @@ _UPGRADE = _refusal(
     b"400 Bad Request",
     b"there is no other protocol to change to: leave the header Upgrade out\n",
 )
+_HOSTS = _refusal(
+    b"400 Bad Request",
+    b"a request of HTTP/1.1 has one header Host\n",
+)
+_CODING = _refusal(
+    b"501 Not Implemented",
+    b"a body may be chunked and is sent in no other Transfer-Encoding\n",
+)
 _FULL = (
     b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n"
     b"content-length: 0\r\n\r\n"
@@ -64,7 +72,8 @@ class PatientProtocol(HttpToolsProtocol):
     each time. How soon is `PATIENCE` in the state of the lifespan. Headers of more than
     32 KiB are refused (431) while they come, and longer addresses than 64 KiB (414). So
     is a body that comes with a wish for another protocol (400): the parser would take
-    it for the next request.
+    it for the next request. So are no Host or several (400), and a Transfer-Encoding
+    that is not ``chunked`` (501).
     Bodies are timed by `BodyPace`, which can answer. With ``limit_concurrency``
     connections uvicorn refuses whatever they ask; so one that would make up the number
     is closed, and the others go on.
@@ -81,6 +90,7 @@ class PatientProtocol(HttpToolsProtocol):
         # Whether headers are coming, and whether this piece is of headers alone.
         self._in_head = self._headers_alone = False
         self._refused = self._has_body = False
+        self._hosts = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Of asyncio."""
@@ -131,6 +141,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._in_head, self._headers_alone = True, False
         self._address_bytes = self._headers_bytes = self._unended_bytes = 0
         self._has_body = False
+        self._hosts = 0
 
     def on_url(self, url: bytes) -> None:
         """Of httptools: some of its address."""
@@ -149,6 +160,9 @@ class PatientProtocol(HttpToolsProtocol):
         self._has_body |= known == b"transfer-encoding" or (
             known == b"content-length" and value.strip() != b"0"
         )
+        self._hosts += known == b"host"
+        if known == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            self._end_parsing(_CODING)
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -156,6 +170,9 @@ class PatientProtocol(HttpToolsProtocol):
         self._in_head = False
         if self._has_body and self.parser.should_upgrade():
             self._end_parsing(_UPGRADE)
+        # RFC 9112, 3.2: others on the way may have gone by another one.
+        if self._hosts != 1 and self.parser.get_http_version() != "1.0":
+            self._end_parsing(_HOSTS)
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:

@@ -25,7 +25,7 @@ _MEANINGS = {
 _EVERYWHERE = (422,)
 
 BODY = (408, 413, 507)
-FORM = (400, *BODY)
+FORM = (400, 415, *BODY)
 # Of what a generation answers that the address may name.
 PINNED = (404, 410, 503)
 

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from fastapi import Request, UploadFile
+from fastapi import HTTPException, Request, UploadFile
 from fastapi.routing import APIRoute
 
 from twinjet.index.errors import InvalidQueryError
+from twinjet.service.content import FORM, media_type
 from twinjet.service.dependencies import resources
 from twinjet.service.errors import ClientGoneError, PayloadTooLargeError
 from twinjet.service.files import taken
@@ -21,9 +22,16 @@ class UploadRoute(APIRoute):
 
 
 def only_parts(*known: str) -> Callable[[Request], Awaitable[None]]:
-    """For a route: refuses other parts of its form than these, and two of a kind."""
+    """For a route: refuses other parts of its form than these, and two of a kind.
+
+    And a body that is no form (415).
+    """
 
     async def refuse_others(request: Request) -> None:
+        given = media_type(request.headers)
+        if given != FORM:
+            came = repr(given[:100]) if given else "no Content-Type"
+            raise HTTPException(415, f"send {FORM}; {came} came")
         check_parts(await part_names(request), known, once=known)
 
     return refuse_others

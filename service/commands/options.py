@@ -14,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from twinjet.index.errors import NoGenerationError
+from twinjet.index.errors import NoGenerationError, SharedStoreError, StoreError
 from twinjet.index.generation import OpenGeneration
 from twinjet.index.moc import moc_of_bytes
 from twinjet.index.opening import open_store
@@ -24,6 +24,7 @@ from twinjet.index.regions import Region
 from twinjet.index.store import SourceStore
 from twinjet.index.vectors.engine import VectorEngine, open_engine
 from twinjet.service.config import Config, configured
+from twinjet.service.misconfiguration import ConfigError
 
 HOME = click.option(
     "--home",
@@ -84,8 +85,19 @@ def store_of(config: Config) -> SourceStore:
     ------
     HomeMismatchError
         It belongs to another home.
+    ConfigError
+        The database, or the shared store, that is set cannot be used.
     """
-    return open_store(config.files, config.metadata_url)
+    try:
+        return open_store(config.files, config.metadata_url)
+    except SharedStoreError as exc:
+        msg = f"TWINJET_SHARED_STORE: {exc}"
+        raise ConfigError(msg) from exc
+    except StoreError as exc:
+        if type(exc) is not StoreError or config.database_url is None:
+            raise
+        msg = f"TWINJET_DATABASE_URL: {exc}"
+        raise ConfigError(msg) from exc
 
 
 def existing_store_of(config: Config) -> SourceStore:

@@ -73,6 +73,23 @@ HEADERS: Rows = {
         ),
         *(400, None),
     ),
+    "no host": (get("/livez").replace(b"Host: localhost\r\n", b""), 400, None),
+    "no host, of HTTP/1.0": (
+        get("/livez")
+        .replace(b"Host: localhost\r\n", b"")
+        .replace(b"HTTP/1.1", b"HTTP/1.0"),
+        *(200, None),
+    ),
+    "a body that is packed on its way": (
+        sent(
+            "/similar",
+            "application/json",
+            b"",
+            *("Transfer-Encoding: gzip, chunked",),
+        ).replace(b"Content-Length: 0\r\n", b"")
+        + b"0\r\n\r\n",
+        *(501, None),
+    ),
     "an expectation that is none": (get("/livez", "Expect: the unexpected"), 200, None),
     "an identity with escapes": (get("/livez", "X-Request-ID: \x1b[31m"), 400, None),
     "a header of 1 MB": (get("/livez", f"X: {'x' * 10**6}"), 431, None),
@@ -82,7 +99,7 @@ HEADERS: Rows = {
         200,
         None,
     ),
-    "hosts twice": (get("/livez", "Host: elsewhere"), 200, None),
+    "two hosts": (get("/livez", "Host: elsewhere"), 400, None),
     "forwarded by nobody": (
         get("/livez", "X-Forwarded-For: \xff', drop", "X-Forwarded-Proto: javascript"),
         *(200, None),
