@@ -84,6 +84,10 @@ class HeaderBlock:
             return quoted[1].replace("''", "'").rstrip()
         return value.split("/", 1)[0].strip()
 
+    def is_quoted(self, keyword: str) -> bool:
+        """Whether a value is text, whatever it says; False when absent."""
+        return self.cards.get(keyword, "")[10:].lstrip().startswith("'")
+
     def integer(self, keyword: str, default: int | None = None) -> int:
         """A value as an integer.
 
@@ -98,9 +102,7 @@ class HeaderBlock:
         if text is None:
             msg = f"the header of HDU {self.number} has no {keyword}"
             raise MalformedFitsError(msg)
-        if self.cards[keyword][10:].lstrip().startswith("'") or not (
-            _INTEGER.fullmatch(text)
-        ):
+        if self.is_quoted(keyword) or not _INTEGER.fullmatch(text):
             msg = f"{keyword} of HDU {self.number} is {text[:30]!r}, not an integer"
             raise MalformedFitsError(msg, actual=text[:30])
         return int(text)

@@ -41,6 +41,9 @@ _JY_PER_BEAM = {
 # SIP polynomials cost the square of their order; real ones stop at 9.
 _MAX_SIP_ORDER = 9
 
+# Of the source of wcslib, before its own words.
+_PLACE = re.compile(r"ERROR \d+ in \w+\(\) at line \d+ of file \S+: ?")
+
 # Beyond it there is no pixel and no degree.
 _MOST = 1e15
 
@@ -151,11 +154,27 @@ def _check_scaling(block: HeaderBlock) -> None:
             known = text is None or math.isfinite(float(text.upper().replace("D", "E")))
         except ValueError:
             known = False
-        if not known:
+        if not known or block.is_quoted(name):
             msg = f"{name} of HDU {block.number} is {str(text)[:30]!r}, not a number"
             raise MalformedFitsError(msg, actual=str(text)[:30])
+        if text is not None:
+            _check_range(block, name, abs(float(text.upper().replace("D", "E"))))
     if block.bitpix() > 0 and not is_compressed(block):
         block.integer("BLANK", 0)  # else it would be passed over
+
+
+def _check_range(block: HeaderBlock, name: str, size: float) -> None:
+    """Refuse a scale or a zero that makes numbers which float32 does not have."""
+    limits = np.finfo(np.float32)
+    most = float(limits.max)
+    if name == "BSCALE" and block.bitpix() > 0 and not is_compressed(block):
+        most /= 2.0 ** (block.bitpix() - 1)
+    least = float(limits.tiny)
+    if size > most or (name == "BSCALE" and 0 < size < least):
+        msg = f"with {name} of HDU {block.number}, {size:g}, pixels do not fit 32-bit "
+        msg += f"floating point; it may be {least:g} to {most:g}"
+        limit = most if size > most else least
+        raise UnsupportedPixelsError(msg, limit=limit, actual=size)
 
 
 def _is_plain(block: HeaderBlock) -> bool:
@@ -210,8 +229,10 @@ def _celestial_wcs(header: fits.Header) -> tuple[WCS | None, str]:
     try:
         for name, limit in limits.items():
             value = int(header.get(name, 0))
-            if value > limit:
-                return None, f"{name} is {value}, at most {limit}"
+            if not 0 <= value <= limit:
+                return None, f"{name} is {value}; it may be 0 to {limit}"
+        if any("-TAB" in str(header.get(f"CTYPE{axis}", "")) for axis in range(1, 10)):
+            return None, "its positions are in a table (-TAB), which is not read"
         for name in filter(_NUMBERS.fullmatch, header):
             value = header[name]
             if type(value) not in {int, float} or not abs(value) < _MOST:
@@ -220,7 +241,7 @@ def _celestial_wcs(header: fits.Header) -> tuple[WCS | None, str]:
         if wcs.naxis == 2 and wcs.has_celestial:  # noqa: PLR2004
             return wcs, ""
     except Exception as exc:  # noqa: BLE001 - a WCS fault never costs the pixels
-        words = " ".join(str(exc).split())[:120]
+        words = _PLACE.sub("", " ".join(str(exc).split()))[:120]
         return None, "".join(filter(str.isprintable, words)) or type(exc).__name__
     if "CTYPE1" not in header and "CTYPE2" not in header:
         return None, "it has no CTYPE1 and CTYPE2"

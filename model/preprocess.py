@@ -42,6 +42,12 @@ _MOST_SKY_PIXELS = 2**22
 _ROUND = 1e-3
 
 
+def _middle(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Three by three pixels, or four where there is none at the centre."""
+    rows, columns = ((side // 2 - 1, (side + 1) // 2 + 1) for side in pixels.shape)
+    return pixels[slice(*rows), slice(*columns)]
+
+
 @dataclass(frozen=True)
 class Prepared:
     """The encoder's input and what a user should know of it."""
@@ -140,6 +146,8 @@ class Preprocess:
         along_x = _Taps.of(width, side, ratio_x, offset_px[0])
         # Only what is seen: of a large image all of it would be 128 MiB.
         pixels = cutout.pixels[along_y.used, along_x.used].astype(np.float64)
+        if not np.isfinite(_middle(pixels)).any():
+            notes.append("the pixels at the centre of the image have no values")
         pixels -= sky
         np.nan_to_num(pixels, copy=False, nan=0.0)
         image = along_x.sum(along_y.sum(pixels).T).T  # (side, side)

@@ -251,3 +251,15 @@ def test_an_image_is_the_same_with_more_sky_around_it_than_is_seen() -> None:
         for some in (pixels, around)
     )
     np.testing.assert_array_equal(small, large)
+
+
+@pytest.mark.parametrize("side", [100, 101])
+def test_a_centre_without_values_is_told(side: int) -> None:
+    pixels = np.zeros((side, side), np.float32)
+    pixels[20:24, 40:44] = 1
+    recipe = Preprocess(size_px=80)
+    told = "the pixels at the centre of the image have no values"
+    pixels[side // 2 - 2 : side // 2 + 3, side // 2 - 2 : side // 2 + 3] = np.nan
+    assert told in recipe(Cutout(pixels)).notes
+    pixels[side // 2, side // 2] = 0
+    assert told not in recipe(Cutout(pixels)).notes

@@ -91,6 +91,13 @@ def _scaled(values: np.ndarray, scale: float, zero: float) -> bytes:
     return written(hdu)
 
 
+def _scaled_raw(values: np.ndarray, scale: float, zero: float) -> bytes:
+    """As it is in the file: to a writer of FITS the values would be the scaled ones."""
+    cards = [*base_cards(16, values.shape[::-1])]
+    cards += [card("BSCALE", f"{scale:E}"), card("BZERO", f"{zero:E}")]
+    return raw_fits(cards, values.astype(">i2").tobytes())
+
+
 def _extension(number: int) -> bytes:
     column = fits.Column("a", "E", array=np.arange(3.0))
     tables = [fits.BinTableHDU.from_columns([column]) for _ in range(number - 1)]
@@ -128,11 +135,22 @@ def _broken_cards() -> Iterator[Oddity]:
     for copies in (2, 10**6, 10**17):
         make = partial(with_card, "GCOUNT", copies)
         yield Oddity(f"GCOUNT_{copies}", make, _MALFORMED)
+    yield from _scales()
+
+
+def _scales() -> Iterator[Oddity]:
+    """Scales of pixels that are none, or that no pixel survives."""
     for keyword in ("BSCALE", "BZERO"):
         for number, value in enumerate(("'a'", "NaN", "1E400", "T")):
             # A scale that is none: whatever is done, it is no fault of the service.
             make = partial(with_cards, [card(keyword, value)])
             yield Oddity(f"{keyword}_{number}", make, errors.CutoutError)
+        make = partial(with_cards, [card(keyword, "'2.0'")])
+        yield Oddity(f"{keyword}_quoted", make, _MALFORMED)
+    counts = np.clip(1e7 * galaxy(), -30000, 30000).astype(np.int16)
+    for scale, zero in ((1e300, 0.0), (1e37, 0.0), (1e-300, 0.0), (1.0, 1e300)):
+        make = partial(_scaled_raw, counts, scale, zero)
+        yield Oddity(f"scaled_{scale}_{zero}", make, errors.UnsupportedPixelsError)
 
 
 def _sizes() -> Iterator[Oddity]:
@@ -198,6 +216,7 @@ def _wcs_faults() -> Iterator[Oddity]:
         "sip_9999": sip | {"A_ORDER": 9999, "B_ORDER": 9999},
         "sip_10": sip | {"A_ORDER": 10, "B_ORDER": 10},
         "sip_huge": sip | {"A_ORDER": 10**17, "B_ORDER": 2},
+        "sip_negative": sip | {"A_ORDER": -2, "B_ORDER": 2},
         "sip_text": sip | {"A_ORDER": "'many'", "B_ORDER": 2},
         "sip_inverse": sip | {"AP_ORDER": 9999, "BP_ORDER": 9999},
         "axes_million": {"WCSAXES": 1_000_000},

@@ -35,6 +35,10 @@ def _pixels() -> Iterator[Oddity]:
         image = galaxy()
         image[: int(100 * part * 0.5)] = image[-int(100 * part * 0.5) :] = np.nan
         yield Oddity(f"nan_{part}", partial(plain, image), error)
+    image = galaxy()
+    middle = slice(len(image) // 2 - 3, len(image) // 2 + 3)
+    image[middle, middle] = np.nan
+    yield Oddity("nan_centre", partial(plain, image))
     for scale in (1e300, 1e-300):
         make = partial(plain, galaxy().astype("f8") * scale)
         yield Oddity(f"scaled_{scale}", make, errors.UnsupportedPixelsError)

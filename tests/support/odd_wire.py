@@ -28,7 +28,7 @@ SERVER: Rows = {
         _HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         *(400, None),
     ),
-    "an encoding of nonsense": (_HEAD + b"Transfer-Encoding: cow\r\n\r\n", 400, None),
+    "an encoding of nonsense": (_HEAD + b"Transfer-Encoding: cow\r\n\r\n", 501, None),
     "a chunk of no size": (
         _HEAD + b"Transfer-Encoding: chunked\r\n\r\nz\r\n",
         400,
