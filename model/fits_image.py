@@ -222,21 +222,10 @@ def _header(cards: list[str]) -> bytes:
 
 def _celestial_wcs(header: fits.Header) -> tuple[WCS | None, str]:
     """WCS of the sky axes, or None and why there is none that can be used."""
-    limits = dict.fromkeys(
-        ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER"), _MAX_SIP_ORDER
-    )
-    limits["WCSAXES"] = _MAX_WCS_AXES
     try:
-        for name, limit in limits.items():
-            value = int(header.get(name, 0))
-            if not 0 <= value <= limit:
-                return None, f"{name} is {value}; it may be 0 to {limit}"
-        if any("-TAB" in str(header.get(f"CTYPE{axis}", "")) for axis in range(1, 10)):
-            return None, "its positions are in a table (-TAB), which is not read"
-        for name in filter(_NUMBERS.fullmatch, header):
-            value = header[name]
-            if type(value) not in {int, float} or not abs(value) < _MOST:
-                return None, f"{name} is {str(value)[:30]!r}, no sensible number"
+        fault = _fault_of(header)
+        if fault is not None:
+            return None, fault
         wcs = WCS(header).celestial
         if wcs.naxis == 2 and wcs.has_celestial:  # noqa: PLR2004
             return wcs, ""
@@ -246,6 +235,25 @@ def _celestial_wcs(header: fits.Header) -> tuple[WCS | None, str]:
     if "CTYPE1" not in header and "CTYPE2" not in header:
         return None, "it has no CTYPE1 and CTYPE2"
     return None, "its axes are not those of the sky"
+
+
+def _fault_of(header: fits.Header) -> str | None:
+    """What a WCS is not to be made of, for it would cost much or mean nothing."""
+    limits = dict.fromkeys(
+        ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER"), _MAX_SIP_ORDER
+    )
+    limits["WCSAXES"] = _MAX_WCS_AXES
+    for name, limit in limits.items():
+        value = int(header.get(name, 0))
+        if not 0 <= value <= limit:
+            return f"{name} is {value}; it may be 0 to {limit}"
+    for name in filter(_NUMBERS.fullmatch, header):
+        value = header[name]
+        if type(value) not in {int, float} or not abs(value) < _MOST:
+            return f"{name} is {str(value)[:30]!r}, no sensible number"
+    if any("-TAB" in str(header.get(f"CTYPE{axis}", "")) for axis in range(1, 10)):
+        return "its positions are in a table (-TAB), which is not read"
+    return None
 
 
 def _cutout(
