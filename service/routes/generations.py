@@ -133,13 +133,13 @@ def publish(
     return one_generation(request, number, held)
 
 
-@router.get("/encoders", summary="The encoders that this service has")
+@router.get("/encoders", summary="The encoders that this service has", responses=_STORE)
 def list_encoders(held: ResourcesDep) -> EncodersOut:
     return EncodersOut(encoders=[_item(card, held) for card in held.cards()])
 
 
 @router.get(
-    "/encoders/{encoder_id}", summary="An encoder card", responses=problems(404)
+    "/encoders/{encoder_id}", summary="An encoder card", responses=problems(404, 503)
 )
 def one_encoder(encoder_id: str, held: ResourcesDep) -> EncoderItem:
     cards = held.cards()

@@ -6,6 +6,7 @@ from fastapi.responses import PlainTextResponse
 from twinjet.service.dependencies import ResourcesDep
 from twinjet.service.metrics import Metrics
 from twinjet.service.readiness import measure
+from twinjet.service.responses import problems
 from twinjet.service.scopes import READ
 
 router = APIRouter(tags=["operations"], dependencies=[READ])
@@ -15,6 +16,7 @@ router = APIRouter(tags=["operations"], dependencies=[READ])
     "/metrics",
     summary="Figures for Prometheus: requests, durations, what is served",
     response_class=PlainTextResponse,
+    responses={503: problems(503)[503]},
 )
 def metrics(
     request: Request,

@@ -102,8 +102,14 @@ CONFLICT: dict[str, Asked] = {
 }
 
 # Had elsewhere: a full line of uploads needs an encoder that is held up, which
-# tests/service/test_pressure.py does.
-ELSEWHERE = {("POST /embeddings", 503)}
+# tests/service/test_pressure.py does; others need the store to look a key up, and
+# nothing else, as in tests/service/test_access.py.
+ELSEWHERE = {
+    ("POST /embeddings", 503),
+    ("GET /encoders", 503),
+    ("GET /encoders/{encoder_id}", 503),
+    ("GET /metrics", 503),
+}
 
 
 def operations(config: Config) -> dict[str, set[int]]:
