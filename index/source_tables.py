@@ -69,14 +69,14 @@ def read_batch(data: bytes, name: str = "table") -> list[Asked]:
     Raises
     ------
     CatalogueFormatError
-        It cannot be read as a table.
+        It cannot be read as a table, or is a VOTable of more than `MAX_ROWS`.
     CatalogueColumnError
         It has neither a column of IDs nor two of positions.
     InvalidQueryError
         It has no row, or more than `MAX_ROWS`.
     """
     path = Path(name)
-    table = read_uploaded(name, data)
+    table = read_uploaded(name, data, most_rows=MAX_ROWS)
     places = places_of(table.fields, {}, path, ())
     by_position = "ra" in places and "dec" in places
     if "source_id" not in places and not by_position:
@@ -160,7 +160,7 @@ def check_count(count: int, parameter: str) -> None:
 
 
 def _entries(path: Path, data: bytes) -> Iterator[Entry]:
-    table = read_uploaded(path.name, data)
+    table = read_uploaded(path.name, data, most_rows=MAX_ENTRIES)
     names = [field.name for field in table.fields]
     places = places_of(table.fields, {}, path, ())
     id_place = places.get("source_id")

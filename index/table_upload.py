@@ -43,7 +43,7 @@ _TEXTS = (
 _VALUE_BYTES = 16
 
 
-def read_uploaded(name: str, data: bytes) -> RawTable:
+def read_uploaded(name: str, data: bytes, *, most_rows: int | None = None) -> RawTable:
     r"""Read a CSV, VOTable, FITS table or Parquet, without fetching anything.
 
     Parameters
@@ -52,6 +52,9 @@ def read_uploaded(name: str, data: bytes) -> RawTable:
         Of the file, for the messages.
     data
         What it holds.
+    most_rows
+        That are of use. A VOTable of more is refused before it is read, which takes
+        long; of others the rows are read as they are asked for.
 
     Raises
     ------
@@ -71,7 +74,7 @@ def read_uploaded(name: str, data: bytes) -> RawTable:
     elif data[:6] == b"SIMPLE":
         data = _checked_fits(name, data)
     elif b"<VOTABLE" in data[:4096].upper():
-        _check_votable(name, data)
+        _check_votable(name, data, most_rows)
     return read_table(Path(name), data)
 
 
@@ -195,13 +198,13 @@ def _text_bytes(column: pa.Array) -> int:
     return int(pc.sum(lengths, min_count=0).as_py())
 
 
-def _check_votable(name: str, data: bytes) -> None:
+def _check_votable(name: str, data: bytes, most_rows: int | None) -> None:
     """Look through a VOTable as its reader will, but believe nothing."""
     row_values = rows = 0
 
-    def refuse(why: str) -> None:
+    def refuse(why: str, **told: int) -> None:
         msg = f"the catalogue {name} {why}"
-        raise CatalogueFormatError(msg)
+        raise CatalogueFormatError(msg, **told)
 
     def start(tag: str, attributes: dict[str, str]) -> None:
         nonlocal row_values, rows
@@ -217,6 +220,8 @@ def _check_votable(name: str, data: bytes) -> None:
             rows = max(rows, int(told) if re.fullmatch(r"\d{1,18}", told) else 0)
         elif bare == "TR":
             rows += 1
+        if most_rows is not None and rows > most_rows:
+            refuse(f"has more than {most_rows} rows", limit=most_rows, actual=rows)
         if rows * row_values * _VALUE_BYTES > _MAX_ARRAY_BYTES:
             refuse(f"needs more than {_MAX_ARRAY_BYTES} bytes of memory")
 

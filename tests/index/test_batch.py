@@ -190,6 +190,10 @@ def test_a_table_is_read(data: bytes, rows: list[Asked]) -> None:
         (b"", CatalogueFormatError),
         (b"\x00\xff\xfe", CatalogueFormatError),
         (b"<?xml version='1.0'?><VOTABLE><oops", CatalogueFormatError),
+        (
+            as_votable(Table({"source_id": ["s1"] * (MAX_ROWS + 1)})),
+            CatalogueFormatError,
+        ),
         (b"flux\n1\n", CatalogueColumnError),
         (b"ra\n1\n", CatalogueColumnError),
         (b"source_id\n", InvalidQueryError),
