@@ -200,39 +200,54 @@ def _text_bytes(column: pa.Array) -> int:
 
 def _check_votable(name: str, data: bytes, most_rows: int | None) -> None:
     """Look through a VOTable as its reader will, but believe nothing."""
-    row_values = rows = 0
-
-    def refuse(why: str, **told: int) -> None:
-        msg = f"the catalogue {name} {why}"
-        raise CatalogueFormatError(msg, **told)
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        nonlocal row_values, rows
-        bare = tag.rpartition(":")[2]
-        if bare == "STREAM" and "href" in attributes:
-            refuse("refers to another file, which is not fetched: send its rows")
-        elif bare in {"FITS", "PARQUET"}:
-            refuse("holds FITS or Parquet; send its rows")
-        elif bare == "FIELD":
-            row_values += _size_of(attributes.get("arraysize", "1"))
-        elif bare == "TABLE":
-            told = attributes.get("nrows", "0")
-            rows = max(rows, int(told) if re.fullmatch(r"\d{1,18}", told) else 0)
-        elif bare == "TR":
-            rows += 1
-        if most_rows is not None and rows > most_rows:
-            refuse(f"has more than {most_rows} rows", limit=most_rows, actual=rows)
-        if rows * row_values * _VALUE_BYTES > _MAX_ARRAY_BYTES:
-            refuse(f"needs more than {_MAX_ARRAY_BYTES} bytes of memory")
-
+    look = _VotableLook(name, most_rows)
     parser = expat.ParserCreate()
-    parser.StartElementHandler = start
-    parser.EntityDeclHandler = lambda *_: refuse("declares entities")
+    parser.StartElementHandler = look.start
+    parser.EntityDeclHandler = lambda *_: look.refuse("declares entities")
     try:
         parser.Parse(data, True)  # noqa: FBT003 - it takes no names
     except expat.ExpatError as exc:
         msg = f"the catalogue {name} is damaged: {exc}"
         raise CatalogueFormatError(msg) from exc
+
+
+class _VotableLook:
+    """What the elements of a VOTable ask for, one after another."""
+
+    def __init__(self, name: str, most_rows: int | None) -> None:
+        self._name = name
+        self._most_rows = most_rows
+        self._rows = self._row_values = 0
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        """An element begins."""
+        bare = tag.rpartition(":")[2]
+        if bare == "STREAM" and "href" in attributes:
+            self.refuse("refers to another file, which is not fetched: send its rows")
+        elif bare in {"FITS", "PARQUET"}:
+            self.refuse("holds FITS or Parquet; send its rows")
+        elif bare == "FIELD":
+            self._row_values += _size_of(attributes.get("arraysize", "1"))
+        elif bare == "TABLE":
+            told = attributes.get("nrows", "0")
+            promised = int(told) if re.fullmatch(r"\d{1,18}", told) else 0
+            self._rows = max(self._rows, promised)
+        elif bare == "TR":
+            self._rows += 1
+        self._check_size()
+
+    def refuse(self, why: str) -> None:
+        """Read it no further."""
+        msg = f"the catalogue {self._name} {why}"
+        raise CatalogueFormatError(msg)
+
+    def _check_size(self) -> None:
+        if self._rows * self._row_values * _VALUE_BYTES > _MAX_ARRAY_BYTES:
+            self.refuse(f"needs more than {_MAX_ARRAY_BYTES} bytes of memory")
+        if self._most_rows is not None and self._rows > self._most_rows:
+            msg = f"the catalogue {self._name} has more than {self._most_rows} rows"
+            limit = self._most_rows
+            raise CatalogueFormatError(msg, limit=limit, actual=self._rows)
 
 
 def _size_of(array_size: str) -> int:
