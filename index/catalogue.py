@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -320,6 +321,33 @@ def checked_id(source_id: str | None) -> str:
     return source_id
 
 
+@lru_cache(maxsize=64)
+def _degrees_of(unit: str) -> float:
+    """Degrees of one of a unit; NaN of what is no angle, for no error is kept."""
+    if unit.strip().lower() in {"degree", "degrees"}:
+        return 1.0
+    try:
+        return float(u.Unit(unit).to(u.deg))
+    except (ValueError, TypeError, u.UnitConversionError):
+        return math.nan
+
+
+# Three numbers as most catalogues write them; a general parser takes a millisecond.
+_THREE = re.compile(
+    r"([+-]?)(\d{1,3})[:hd° ] *([0-5]?\d)[:m' ] *([0-5]?\d(?:\.\d*)?)s?"
+)
+
+
+def _sexagesimal(text: str, *, hours: bool) -> float:
+    """Degrees of hours or degrees, minutes and seconds."""
+    found = _THREE.fullmatch(text)
+    if found is None:
+        return float(Angle(text, unit=u.hourangle if hours else u.deg).deg)
+    sign, whole, minutes, seconds = found.groups()
+    size = int(whole) + int(minutes) / 60 + float(seconds) / 3600
+    return (-1 if sign == "-" else 1) * (15 if hours else 1) * size
+
+
 def angle_of(value: Any, word: str, unit: str | None) -> float:
     """ICRS degrees of a cell, by its unit or the way that it is written.
 
@@ -339,17 +367,20 @@ def angle_of(value: Any, word: str, unit: str | None) -> float:
     try:
         degrees = float(value)
         if unit is not None:
-            degrees = float((degrees * u.Unit(unit)).to_value(u.deg))
+            degrees *= _degrees_of(unit)
     except ValueError:
         hours = word == "ra" and not re.search(r"[d°]", str(value))
         try:
-            degrees = float(Angle(str(value), unit=u.hourangle if hours else u.deg).deg)
+            degrees = _sexagesimal(str(value).strip(), hours=hours)
         except (ValueError, TypeError) as exc:
             msg = f"{word} {_shown(value)} is no angle"
             raise ValueError(msg) from exc
-    except (TypeError, u.UnitConversionError) as exc:
+    except TypeError as exc:
         msg = f"{word} {_shown(value)} is no angle in {unit or 'degrees'}"
         raise ValueError(msg) from exc
+    if math.isnan(degrees):
+        msg = f"{word} {_shown(value)} is no angle in {unit or 'degrees'}"
+        raise ValueError(msg)
     low, high = (0, 360) if word == "ra" else (-90, 90)
     if not low <= degrees <= high:
         msg = f"{word} is {degrees:g} degrees; it must be {low} to {high}"

@@ -46,10 +46,11 @@ _FILES = ("vectors.npy", "index.faiss", "positions.npy", "background.npy")
 WATCHED = (*_FILES, "isolation.npy", "tail.npy", "manifest.json")
 MARK = "damaged.json"
 
-Stamp = tuple[int, int, int, int] | None
-"""Size, times of change in ns, and inode; None where there is no file.
+Stamp = tuple[int, int, int] | None
+"""Size, time of change in ns, and inode; None where there is no file.
 
-The second time is of the inode, and nobody can put it back.
+Not the time at which the inode changed: a snapshot by hard links would have all read
+again.
 """
 
 # Sources whose own vector must come back first, and over which recall is measured.
@@ -180,7 +181,7 @@ class OpenGeneration:
 
 
 def stamps_of(folder: Path, *, marked: bool = True) -> tuple[Stamp, ...]:
-    """Size, times of change and inode of each file; None where there is none.
+    """Size, time of change and inode of each file; None where there is none.
 
     The mark of a damaged generation is one of them, unless `marked` is false.
     """
@@ -193,7 +194,7 @@ def _stamp(path: Path) -> Stamp:
         found = path.stat()
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    return found.st_size, found.st_mtime_ns, found.st_ino
 
 
 def folder_name(number: int) -> str:

@@ -28,8 +28,11 @@ def without_credentials(url: str) -> str:
     --------
     >>> without_credentials("s3://key:secret@bucket/twinjet")
     's3://...@bucket/twinjet'
+    >>> without_credentials("postgresql://host/db?user=me&password=secret")
+    'postgresql://host/db?user=me&password=...'
     """
-    return re.sub("//[^/]*@", "//...@", url)
+    shown = re.sub("//.*@", "//...@", url)
+    return re.sub(r"([?&][^=&]*(?:pass|secret|key|token)[^=&]*=)[^&]*", r"\1...", shown)
 
 
 class SharedStore:

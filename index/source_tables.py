@@ -89,7 +89,8 @@ def read_batch(data: bytes, name: str = "table") -> list[Asked]:
         if word in places
     }
     rows = []
-    for line, values in islice(table.rows, MAX_ROWS + 1):
+    rows_there = table.rows_of(places.values())
+    for line, values in islice(rows_there, MAX_ROWS + 1):
         source_id = text_of(values, places.get("source_id"))
         position = fault = None
         if source_id is not None and len(source_id) > MAX_ID_LENGTH:
@@ -173,7 +174,7 @@ def _entries(path: Path, data: bytes) -> Iterator[Entry]:
         word: table.fields[places[word]].unit for word in ("ra", "dec") if has_position
     }
     count = 0
-    for line, values in table.rows:
+    for line, values in table.rows_of(places.values()):
         count += 1
         if count > MAX_ENTRIES:
             msg = f"more than {MAX_ENTRIES} sources in a list"

@@ -39,6 +39,9 @@ _TEXTS = (
     *(pa.types.is_binary, pa.types.is_large_binary),
 )
 
+# Columns and parameters of a VOTable.
+_MAX_DESCRIBED = 4000
+
 # Of the largest number that a VOTable has, double complex.
 _VALUE_BYTES = 16
 
@@ -152,7 +155,9 @@ def _check_parquet(name: str, data: bytes) -> None:
         size = rows * sum(_width(name, column) for column in columns)
         texts = [column.name for column in columns if _is_text(column.type)]
         with pq.ParquetFile(io.BytesIO(data), read_dictionary=texts) as file:
-            for batch in file.iter_batches(ROWS_AT_A_TIME, columns=texts):
+            for batch in file.iter_batches(
+                ROWS_AT_A_TIME, columns=texts, use_threads=False
+            ):
                 size += sum(_text_bytes(column) for column in batch.columns)
                 if size > _MAX_PARQUET_BYTES:
                     break
@@ -206,7 +211,8 @@ def _check_votable(name: str, data: bytes, most_rows: int | None) -> None:
     parser.EntityDeclHandler = lambda *_: look.refuse("declares entities")
     try:
         parser.Parse(data, True)  # noqa: FBT003 - it takes no names
-    except expat.ExpatError as exc:
+    except (expat.ExpatError, ValueError, LookupError) as exc:
+        # The last two of an encoding that is not known.
         msg = f"the catalogue {name} is damaged: {exc}"
         raise CatalogueFormatError(msg) from exc
 
@@ -217,7 +223,7 @@ class _VotableLook:
     def __init__(self, name: str, most_rows: int | None) -> None:
         self._name = name
         self._most_rows = most_rows
-        self._rows = self._row_values = 0
+        self._rows = self._row_values = self._described = 0
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         """An element begins."""
@@ -226,7 +232,9 @@ class _VotableLook:
             self.refuse("refers to another file, which is not fetched: send its rows")
         elif bare in {"FITS", "PARQUET"}:
             self.refuse("holds FITS or Parquet; send its rows")
-        elif bare == "FIELD":
+        elif bare in {"FIELD", "PARAM", "INFO"}:
+            self._count(bare)
+        if bare == "FIELD":
             self._row_values += _size_of(attributes.get("arraysize", "1"))
         elif bare == "TABLE":
             told = attributes.get("nrows", "0")
@@ -240,6 +248,15 @@ class _VotableLook:
         """Read it no further."""
         msg = f"the catalogue {self._name} {why}"
         raise CatalogueFormatError(msg)
+
+    def _count(self, kind: str) -> None:
+        """Each costs the reader a millisecond."""
+        self._described += 1
+        if self._described > _MAX_DESCRIBED:
+            msg = f"the catalogue {self._name} has more than {_MAX_DESCRIBED} elements "
+            msg += f"FIELD, PARAM and INFO; the next is {kind}"
+            limit = _MAX_DESCRIBED
+            raise CatalogueFormatError(msg, limit=limit, actual=self._described)
 
     def _check_size(self) -> None:
         if self._rows * self._row_values * _VALUE_BYTES > _MAX_ARRAY_BYTES:

@@ -11,13 +11,16 @@ import io
 import math
 import warnings
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Self, cast
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from astropy.io import fits, votable
 from astropy.table import Table
@@ -65,6 +68,11 @@ class RawTable:
     """Line (CSV) or row number from 1, and the values in the order of the fields; read
     from the start as often as is wanted."""
 
+    def rows_of(self, places: Collection[int]) -> Rows:
+        """As `rows`, with None for all other columns, which are not looked at."""
+        rows = self.rows
+        return rows.only(places) if isinstance(rows, _ColumnRows) else rows
+
 
 def read_table(path: Path, data: bytes | None = None) -> RawTable:
     """Read a table by what the file holds, not by its name.
@@ -102,8 +110,8 @@ def read_table(path: Path, data: bytes | None = None) -> RawTable:
                 return _read_parquet(opened)
             if b"<VOTABLE" in head[:4096].upper():
                 return _read_votable(_whole(opened, path))
-    except (CatalogueFormatError, MemoryError):
-        raise
+    except (CatalogueFormatError, MemoryError, ImportError):
+        raise  # the last is a fault of ours
     except Exception as exc:
         # astropy and pyarrow raise many unlike classes on damaged files.
         msg = f"the catalogue {path} is damaged: {exc}"
@@ -213,12 +221,49 @@ def _read_fits(opened: Callable[[], IO[bytes]], path: Path) -> RawTable:
     if isinstance(hdu, fits.TableHDU) or header["PCOUNT"]:
         # Text, or values of any length that lie behind the rows.
         with fits.open(io.BytesIO(_whole(opened, path)), memmap=False) as hdus:
-            return _from_astropy(Table.read(hdus[place]), ucds)
+            hdu = hdus[place]
+            hdu.header = _plain_header(hdu.header)
+            return _from_astropy(Table.read(hdu), ucds)
     rows = _FitsRows(opened, path, header, start)
     return RawTable(_from_astropy(rows.table(b""), ucds).fields, rows)
 
 
-class _FitsRows:
+def _plain_header(header: fits.Header) -> fits.Header:
+    """Without what astropy would make objects of: columns stay as they are written."""
+    plain = header.copy()
+    plain.remove("COMMENT", ignore_missing=True, remove_all=True)
+    return plain
+
+
+class _ColumnRows(ABC):
+    """Rows of a table that has its values by columns."""
+
+    wanted: Collection[int] | None = None
+    """Of these columns; of all when None."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[tuple[int, Sequence[Any]]]:
+        """From the first."""
+
+    def only(self, places: Collection[int]) -> Self:
+        """The same rows, of some columns."""
+        made = copy(self)
+        made.wanted = frozenset(places)
+        return made
+
+    def _values(
+        self, columns: Iterable[Any], count: int, plain: Callable[[Any], list[Any]]
+    ) -> Iterator[tuple[Any, ...]]:
+        missing = [None] * count
+        wanted = self.wanted
+        made = (
+            plain(column) if wanted is None or place in wanted else missing
+            for place, column in enumerate(columns)
+        )
+        return zip(*made, strict=True)
+
+
+class _FitsRows(_ColumnRows):
     """Rows of a binary table, some at a time, each time they are asked for.
 
     Not by mapping the file: were it cut meanwhile, the system would end the process.
@@ -233,7 +278,7 @@ class _FitsRows:
     ) -> None:
         self._opened = opened
         self._path = path
-        self._header = header.copy()
+        self._header = _plain_header(header)
         self._start = start
         self._count, self._row_bytes = header["NAXIS2"], header["NAXIS1"]
 
@@ -243,7 +288,9 @@ class _FitsRows:
             block = min(ROWS_AT_A_TIME, _MAX_ROW_BYTES // self._row_bytes)
             for first in range(0, self._count, block):
                 wanted = min(block, self._count - first) * self._row_bytes
-                for place, values in _AstropyRows(self.table(self._read(file, wanted))):
+                rows = _AstropyRows(self.table(self._read(file, wanted)))
+                rows.wanted = self.wanted
+                for place, values in rows:
                     yield first + place, values
 
     def table(self, data: bytes) -> Table:
@@ -286,7 +333,7 @@ def _from_astropy(table: Table, ucds: Sequence[str | None]) -> RawTable:
     return RawTable(fields, _AstropyRows(table))
 
 
-class _AstropyRows:
+class _AstropyRows(_ColumnRows):
     """Rows of a table in memory, as plain values some at a time."""
 
     def __init__(self, table: Table) -> None:
@@ -296,16 +343,16 @@ class _AstropyRows:
         names = self._table.colnames
         for start in range(0, len(self._table), ROWS_AT_A_TIME):
             part = self._table[start : start + ROWS_AT_A_TIME]
-            columns = [[_plain(value) for value in part[name]] for name in names]
-            yield from enumerate(zip(*columns, strict=True), start=start + 1)
+            columns = (part[name] for name in names)
+            values = self._values(columns, len(part), _all_plain)
+            yield from enumerate(values, start=start + 1)
 
 
 def _read_parquet(opened: Callable[[], IO[bytes]]) -> RawTable:
     with opened() as file, pq.ParquetFile(file) as table:
         schema = table.schema_arrow
-        for _ in table.iter_batches(
-            ROWS_AT_A_TIME
-        ):  # damage is found before a row is used
+        # Damage is found before a row is used.
+        for _ in table.iter_batches(ROWS_AT_A_TIME, use_threads=False):
             pass
     fields = []
     for field in schema:
@@ -321,7 +368,7 @@ def _read_parquet(opened: Callable[[], IO[bytes]]) -> RawTable:
     return RawTable(tuple(fields), _ParquetRows(opened))
 
 
-class _ParquetRows:
+class _ParquetRows(_ColumnRows):
     """Rows of a Parquet file, read again each time they are asked for."""
 
     def __init__(self, opened: Callable[[], IO[bytes]]) -> None:
@@ -330,10 +377,24 @@ class _ParquetRows:
     def __iter__(self) -> Iterator[tuple[int, Sequence[Any]]]:
         start = 1
         with self._opened() as file, pq.ParquetFile(file) as table:
-            for batch in table.iter_batches(ROWS_AT_A_TIME):
-                columns = [[_plain(v) for v in c.to_pylist()] for c in batch.columns]
-                yield from enumerate(zip(*columns, strict=True), start=start)
+            for batch in table.iter_batches(ROWS_AT_A_TIME, use_threads=False):
+                values = self._values(batch.columns, batch.num_rows, self._listed)
+                yield from enumerate(values, start=start)
                 start += batch.num_rows
+
+    @staticmethod
+    def _listed(column: pa.Array) -> list[Any]:
+        try:
+            return _all_plain(column.to_pylist())
+        except (ValueError, OverflowError, pa.ArrowException) as exc:
+            # Text that is not UTF-8, a time beyond those of Python.
+            msg = f"the catalogue is damaged: a value of a column of {column.type} "
+            msg += "cannot be read"
+            raise CatalogueFormatError(msg) from exc
+
+
+def _all_plain(values: Iterable[Any]) -> list[Any]:
+    return [_plain(value) for value in values]
 
 
 def _plain(value: Any) -> Any:

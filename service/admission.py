@@ -34,6 +34,9 @@ _NOTED_MS = 0.1
 # Under which a request has the line of those with a body.
 _OTHERS = "others"
 
+# Under which it has its own turn.
+_TURN = "turn"
+
 _READING = ("GET", "HEAD")
 
 
@@ -98,6 +101,7 @@ class Admission:
     ) -> None:
         """With a place, now or when the body has come; may raise `OverloadedError`."""
         turn = _Turn(self.reads if scope["method"] in _READING else self.others)
+        scope["state"][_TURN] = turn
 
         async def received() -> Message:
             message = await receive()
@@ -170,8 +174,23 @@ async def place(request: Request) -> AsyncIterator[None]:
         line.leave()
 
 
+@asynccontextmanager
+async def without_place(request: Request) -> AsyncIterator[None]:
+    """Give the place of a request with a body to others, while it waits for a file.
+
+    Raises
+    ------
+    OverloadedError
+        Afterwards there is none soon, or was none in time.
+    """
+    turn: _Turn = request.scope["state"][_TURN]
+    turn.pause()
+    yield
+    await turn.begin()
+
+
 class _Turn:
-    """Of one request, which has a place once at most."""
+    """Of one request, which has one place at a time."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
@@ -185,6 +204,12 @@ class _Turn:
                 self._line.leave()
             else:
                 self._begun = True
+
+    def pause(self) -> None:
+        """Give it back, to have another later."""
+        if self._begun and not self._over:
+            self._line.leave()
+            self._begun = False
 
     def end(self) -> None:
         """Give it back, if there is one."""

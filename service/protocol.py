@@ -90,6 +90,7 @@ class PatientProtocol(HttpToolsProtocol):
         # Whether headers are coming, and whether this piece is of headers alone.
         self._in_head = self._headers_alone = False
         self._refused = self._has_body = False
+        self._refusal = b""
         self._hosts = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -193,6 +194,10 @@ class PatientProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Of uvicorn: all of the answer is written, if not taken."""
         super().on_response_complete()
+        # The next of those that came together is at work now, if there is one.
+        if self._refused and self.cycle.response_complete:
+            self._tell_refusal()
+            return
         self._something_came = False
         if self.transport.get_write_buffer_size():
             self._time_answer()
@@ -207,9 +212,18 @@ class PatientProtocol(HttpToolsProtocol):
         raise ValueError(msg)  # which uvicorn takes for a request that is none
 
     def _refuse(self, answer: bytes) -> None:
-        """Answer, and listen no more; who is still sending can read it."""
+        """Listen no more, and answer once the requests before have been answered."""
         self._refused = True
-        self.transport.write(answer)
+        self._refusal = answer
+        # None before the first request, whatever uvicorn declares.
+        if not self.cycle or self.cycle.response_complete:
+            self._tell_refusal()
+
+    def _tell_refusal(self) -> None:
+        """Who is still sending can read it."""
+        if self.transport.is_closing():
+            return
+        self.transport.write(self._refusal)
         self.loop.call_later(_LAST_S, self.transport.close)
 
     def _time_headers(self) -> None:

@@ -1,12 +1,22 @@
 """The program of a decoder of tables that name sources."""
 
+import encodings
+import importlib
 import io
 import json
+import pkgutil
+import warnings
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
+import astropy.units as u
 import pyarrow as pa
 import pyarrow.parquet as pq
-from astropy.table import Table
+from astropy.coordinates import SkyCoord
+from astropy.io.votable import tree
+from astropy.table import QTable, Table
+from astropy.time import Time
 
 from twinjet.index.errors import CatalogueFormatError
 from twinjet.index.source_tables import read_batch, read_entries
@@ -63,20 +73,58 @@ def _fault(fault: str | None) -> str | None:
 
 
 def _read_each_format() -> None:
-    """Once: what reads a format is imported, and has its threads, with the first."""
-    table = Table({"id": ["a"], "ra": [1.0], "dec": [2.0]})
+    """Once: later nothing is imported or read, and no thread is made.
+
+    A pool of threads has all that it may have when it was used, if that is one.
+    """
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    for module in pkgutil.iter_modules(encodings.__path__):
+        with suppress(ImportError):  # of another system
+            importlib.import_module(f"encodings.{module.name}")
+    for style in ("generic", "fits", "vounit", "cds", "ogip"):
+        u.Unit("mJy", format=style)
+    # Read anew for each COOSYS, unless the class has it.
+    frames = tree.CooSys(ID="a", system="ICRS").reference_frames
+    tree.CooSys._reference_frames = frames  # noqa: SLF001 - there is no other way
+    for data in _tables():
+        read_batch(data)
+
+
+def _tables() -> Iterator[bytes]:
+    """One in each way in which they are written."""
+    table = Table({"id": ["a"], "ra": [1.0], "dec": [2.0]}, meta={"made": ["by", 1]})
     table["ra"].unit = table["dec"].unit = "deg"
-    for form in ("fits", "votable"):
+    table["ra"].description, table["ra"].format = "of the core", ".3f"
+    mixed = QTable(table)
+    mixed["place"] = SkyCoord([1.0], [2.0], unit="deg")
+    mixed["time"] = Time([60000.0], format="mjd")
+    for one in (table, mixed):
         file = io.BytesIO()
-        table.write(file, format=form)
-        read_batch(file.getvalue())
+        one.write(file, format="fits")
+        yield file.getvalue()
+    for version in ("1.1", "1.2", "1.3", "1.4", "1.5"):
+        document = tree.VOTableFile.from_table(table)
+        document.version = version
+        frame = tree.CooSys(ID="a", system="ICRS", epoch="J2000")
+        document.resources[0].coordinate_systems.append(frame)
+        for field in document.get_first_table().fields:
+            field.ucd = "pos.eq.ra;meta.main"
+        for form in ("tabledata", "binary", "binary2"):
+            file = io.BytesIO()
+            with suppress(ValueError):  # binary2 came with 1.3
+                document.to_xml(file, tabledata_format=form)
+                yield file.getvalue()
     file = io.BytesIO()
     plain = {name: table[name].tolist() for name in table.colnames}
-    pq.write_table(pa.table(plain), file)
-    read_batch(file.getvalue())
-    read_batch(b"id,ra,dec\na,1h2m,3d4m")
+    rows = {name: 100 * values for name, values in plain.items()}
+    pq.write_table(pa.table(rows), file, row_group_size=10)
+    yield file.getvalue()
+    yield b"id,ra,dec\na,1h2m,3d4m"
 
 
 if __name__ == "__main__":
-    _read_each_format()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _read_each_format()
     child.main(named, TABLE)

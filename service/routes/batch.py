@@ -3,11 +3,12 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, File, Query, Response, UploadFile
+from fastapi import APIRouter, Depends, File, Query, Request, Response, UploadFile
 
 from twinjet.index.batch import similar_to_each
 from twinjet.index.options import Options
 from twinjet.index.source_tables import Asked
+from twinjet.service.admission import without_place
 from twinjet.service.answers import Asking, AskingDep
 from twinjet.service.content import JSON, form_only
 from twinjet.service.dependencies import OptionsDep, ResourcesDep
@@ -66,6 +67,7 @@ router.include_router(_json)
     openapi_extra={"requestBody": {"content": _BODY}},
 )
 async def similar_to_table(
+    request: Request,
     held: ResourcesDep,
     asking: AskingDep,
     options: OptionsDep,
@@ -83,7 +85,8 @@ async def similar_to_table(
     options = await within_moc(options, moc, held.config.max_upload_bytes)
     name = (file.filename or "table")[:100]
     limit = held.config.max_upload_bytes
-    rows = await held.tables.batch(name, lambda: file_bytes(file, limit))
+    async with without_place(request):
+        rows = await held.tables.batch(name, lambda: file_bytes(file, limit))
     return await asyncio.to_thread(_answered, asking, rows, options, radius_arcsec)
 
 

@@ -3,10 +3,11 @@
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, File, Query, UploadFile
+from fastapi import APIRouter, Depends, File, Query, Request, UploadFile
 
 from twinjet.index.discovery.known import MAX_RADIUS_ARCSEC, ListStore
 from twinjet.index.source_tables import Entry
+from twinjet.service.admission import without_place
 from twinjet.service.dependencies import ResourcesDep
 from twinjet.service.responses import FORM, problems
 from twinjet.service.schemas_sessions import KnownListOut, KnownListsOut
@@ -36,6 +37,7 @@ def one_list(name: str, held: ResourcesDep) -> KnownListOut:
     responses=problems(*FORM),
 )
 async def put_list(
+    request: Request,
     name: str,
     held: ResourcesDep,
     *,
@@ -56,7 +58,8 @@ async def put_list(
 ) -> KnownListOut:
     file_name = (file.filename or "upload")[:100]
     limit = held.config.max_upload_bytes
-    entries = await held.tables.entries(file_name, lambda: file_bytes(file, limit))
+    async with without_place(request):
+        entries = await held.tables.entries(file_name, lambda: file_bytes(file, limit))
     radius = radius_arcsec
     if radius is None:
         radius = held.config.duplicate_radius_arcsec
