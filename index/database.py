@@ -124,12 +124,39 @@ def refuse_damaged_file(path: Path) -> None:
         with closing(sqlite3.connect(path, timeout=_LOOK_S)) as connection:
             found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
     except sqlite3.DatabaseError as exc:
-        if getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY:
-            msg = f"the database {path} is locked by another program"
-            raise StoreError(msg, actual=str(path)) from exc
+        if _is_busy(exc):
+            raise _locked(path) from exc
         raise DatabaseDamagedError(str(path), str(exc)) from exc
     if found != "ok":
         raise DatabaseDamagedError(str(path), str(found))
+
+
+def refuse_locked(path: Path) -> None:
+    """Look whether a SQLite database can be written, for who would wait without end.
+
+    Raises
+    ------
+    StoreError
+        Another program has it for itself.
+    """
+    try:
+        with closing(
+            sqlite3.connect(path, timeout=_LOOK_S, isolation_level=None)
+        ) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.OperationalError as exc:
+        if _is_busy(exc):  # all else is told by who writes
+            raise _locked(path) from exc
+
+
+def _is_busy(exc: sqlite3.Error) -> bool:
+    return getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _locked(path: Path) -> StoreError:
+    msg = f"the database {path} is locked by another program"
+    return StoreError(msg, actual=str(path))
 
 
 class OpenFile:

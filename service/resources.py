@@ -16,7 +16,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from twinjet.index.cutouts.open import open_provider
 from twinjet.index.cutouts.port import CutoutProvider
-from twinjet.index.database import OpenFile, file_of, refuse_damaged_file
+from twinjet.index.database import (
+    OpenFile,
+    file_of,
+    refuse_damaged_file,
+    refuse_locked,
+)
 from twinjet.index.errors import (
     DatabaseDamagedError,
     DatabaseReplacedError,
@@ -208,8 +213,11 @@ class Resources:
         StoreError
             Their database is locked.
         """
-        jobs, file = self._jobs
-        file.refuse_replaced()
+        jobs, opened = self._jobs
+        opened.refuse_replaced()
+        file = file_of(self.config.jobs_url)
+        if file is not None:
+            refuse_locked(file)  # the engine of jobs would try again without end
         return jobs
 
     @cached_property

@@ -84,5 +84,5 @@ def connect(url: str, database: sa.Engine | None = None) -> DBOSClient:
         system_database_engine=database,
         serializer=DBOSPortableJSONSerializer(),
         application_name=NAME,
-        retry_connection_errors=False,
+        retry_connection_errors=database is None,
     )

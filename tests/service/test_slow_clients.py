@@ -1,5 +1,6 @@
 """Clients that stall are cut off, and keep nobody waiting."""
 
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -205,3 +206,15 @@ def test_many_slow_clients_keep_nobody_waiting(
         with httpx.Client(base_url=served.url, timeout=10) as client:
             for _ in range(20):
                 assert client.get("/similar/T100%2B003").status_code == 200
+
+
+def test_a_refusal_comes_after_the_answers_that_are_due(config: Config) -> None:
+    good = b"GET /generations HTTP/1.1\r\nHost: a\r\n\r\n"
+    with service(config) as served, served.connection() as client:
+        client.sendall(2 * good + b"GET /livez HTTP/1.1\r\n\r\n" + good)
+        told = b""
+        while piece := client.recv(65_536):
+            told += piece
+    statuses = re.findall(rb"HTTP/1.1 (\d+)", told)
+    assert statuses == [b"200", b"200", b"400"]
+    assert told.endswith(b"has one header Host\n")

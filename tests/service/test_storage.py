@@ -133,6 +133,22 @@ def test_who_has_a_database_alone_keeps_nobody_waiting_for_long(
         assert client.put("/lists/a", files=known, headers=asked).status_code == 200
 
 
+def test_jobs_that_are_held_meanwhile_keep_nobody_waiting_for_long(
+    settings: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("twinjet.index.database._LOOK_S", 0.05)
+    asked = {"Authorization": f"Bearer {KEY}"}
+    with TestClient(create_app(settings)) as client:
+        assert client.get("/jobs", headers=asked).status_code == 200
+        path = settings.home / "jobs.sqlite"
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            answer = client.get("/jobs", headers=asked)
+            assert_problem(answer, 503, "store-unavailable")
+            other.execute("ROLLBACK")
+        assert client.get("/jobs", headers=asked).status_code == 200
+
+
 def test_jobs_that_somebody_has_alone_are_not_damaged(
     settings: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

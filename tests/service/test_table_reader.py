@@ -5,9 +5,11 @@ import gzip
 import io
 import json
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
+import httpx2 as httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +19,7 @@ from astropy.io.votable import tree
 from astropy.table import QTable, Table
 from astropy.time import Time
 from decoders import ODD, until
+from serving import running, wait_until
 
 from twinjet.index.catalogue import MAX_ID_LENGTH
 from twinjet.index.errors import (
@@ -26,6 +29,8 @@ from twinjet.index.errors import (
     TwinjetIndexError,
 )
 from twinjet.index.source_tables import MAX_ROWS, Entry, read_batch, read_entries
+from twinjet.service.app import create_app
+from twinjet.service.config import Config
 from twinjet.service.decoding.replies import Listed, Prepared, UnbelievableReplyError
 from twinjet.service.decoding.trades import IMAGES, TABLES
 from twinjet.service.errors import DecodeFailedError, OverloadedError
@@ -65,9 +70,9 @@ async def failure(work: Awaitable[object]) -> Exception:
 @pytest.fixture
 def odd_program(monkeypatch: pytest.MonkeyPatch) -> None:
     """A decoder of tables that does what its files say."""
-    monkeypatch.setattr(
-        "twinjet.service.table_reader.TABLES", replace(TABLES, program=ODD)
-    )
+    allowance = replace(TABLES.allowance, wall_s=12.0)
+    odd = replace(TABLES, program=ODD, allowance=allowance)
+    monkeypatch.setattr("twinjet.service.table_reader.TABLES", odd)
 
 
 def as_fits(table: Table) -> bytes:
@@ -265,3 +270,22 @@ def test_each_trade_believes_its_own_answers_alone() -> None:
         TABLES.believed({}, image, b"", 0.0)
     with pytest.raises(UnbelievableReplyError):
         IMAGES.believed(task, listed, bytes(4), 0.0)
+
+
+@pytest.mark.usefixtures("odd_program")
+def test_tables_that_wait_take_the_places_of_nobody(config: Config) -> None:
+    stuck = {"file": ("a", b"wait")}
+    with (
+        running(create_app(config.model_copy(update={"reads": 1}))) as server,
+        ThreadPoolExecutor(6) as pool,
+        httpx.Client(base_url=server.url, timeout=60) as client,
+    ):
+        tables = [
+            pool.submit(client.post, "/similar/batch", files=stuck) for _ in range(6)
+        ]
+        reader = server.app.state.resources.tables
+        wait_until(lambda: reader._waiting == 5)
+        answer = client.post("/similar", json={"like": ["T100+003"]})
+        assert answer.status_code == 200
+        refused = [table.result() for table in tables]
+    assert {answer.status_code for answer in refused} == {422, 503}
