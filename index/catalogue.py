@@ -324,7 +324,10 @@ def checked_id(source_id: str | None) -> str:
 @lru_cache(maxsize=64)
 def _degrees_of(unit: str) -> float:
     """Degrees of one of a unit; NaN of what is no angle, for no error is kept."""
-    if unit.strip().lower() in {"degree", "degrees"}:
+    known = unit.strip().strip('"').lower()
+    if known in _IN_HOURS:
+        return _HOUR
+    if known in _IN_DEGREES:
         return 1.0
     try:
         return float(u.Unit(unit).to(u.deg))
@@ -334,18 +337,29 @@ def _degrees_of(unit: str) -> float:
 
 # Three numbers as most catalogues write them; a general parser takes a millisecond.
 _THREE = re.compile(
-    r"([+-]?)(\d{1,3})[:hd° ] *([0-5]?\d)[:m' ] *([0-5]?\d(?:\.\d*)?)s?"
+    r"([+-]?)(\d{1,3})([:hd ])([0-5]?\d)([:m ])([0-5]?\d(?:\.\d*)?)(s?)"
 )
+
+# What stands behind the three.
+_BETWEEN = {(":", ":", ""), (" ", " ", ""), ("h", "m", "s"), ("d", "m", "s")}
+
+# Of one hour, as astropy reckons it.
+_HOUR = float(u.hourangle.to(u.deg))
+
+# As catalogues write them, and astropy does not read them or takes them for time.
+_IN_HOURS = {"h", "hr", "hrs", "hour", "hours", "hms", "h:m:s", "hh:mm:ss"}
+_IN_DEGREES = {"deg", "deg.", "degree", "degrees", "dms", "d:m:s", "dd:mm:ss"}
 
 
 def _sexagesimal(text: str, *, hours: bool) -> float:
     """Degrees of hours or degrees, minutes and seconds."""
     found = _THREE.fullmatch(text)
-    if found is None:
+    between = found and (found[3], found[5], found[7])
+    if not found or between not in _BETWEEN or (found[3] == "h" and not hours):
         return float(Angle(text, unit=u.hourangle if hours else u.deg).deg)
-    sign, whole, minutes, seconds = found.groups()
+    sign, whole, _, minutes, _, seconds, _ = found.groups()
     size = int(whole) + int(minutes) / 60 + float(seconds) / 3600
-    return (-1 if sign == "-" else 1) * (15 if hours else 1) * size
+    return (-size if sign == "-" else size) * (_HOUR if hours else 1.0)
 
 
 def angle_of(value: Any, word: str, unit: str | None) -> float:

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -137,7 +137,7 @@ def refuse_locked(path: Path) -> None:
     Raises
     ------
     StoreError
-        Another program has it for itself.
+        Another program has it for itself, or it is damaged.
     """
     try:
         with closing(
@@ -145,9 +145,12 @@ def refuse_locked(path: Path) -> None:
         ) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
-    except sqlite3.OperationalError as exc:
-        if _is_busy(exc):  # all else is told by who writes
+    except sqlite3.DatabaseError as exc:
+        if _is_busy(exc):
             raise _locked(path) from exc
+        if not isinstance(exc, sqlite3.OperationalError):
+            raise DatabaseDamagedError(str(path), str(exc)) from exc
+        # All else is told by who writes.
 
 
 def _is_busy(exc: sqlite3.Error) -> bool:
@@ -183,15 +186,18 @@ class OpenFile:
         DatabaseReplacedError
             It is not.
         """
-        if self._look() != self._identity:
-            raise DatabaseReplacedError(str(self._path))
+        with suppress(OSError):  # of a disk that does not answer now
+            if self._look() != self._identity:
+                raise DatabaseReplacedError(str(self._path))
 
     def _look(self) -> tuple[int, int] | None:
-        try:
-            found = None if self._path is None else self._path.stat()
-        except OSError:
+        if self._path is None:
             return None
-        return None if found is None else (found.st_dev, found.st_ino)
+        try:
+            found = self._path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
 
 
 def revision_of(engine: sa.Engine) -> str | None:

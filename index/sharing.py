@@ -21,6 +21,10 @@ _LAST = "manifest.json"
 _WHOLE = {"s3", "s3a", "gs", "gcs", "abfs", "az", "adl", "oss", "oci", "memory"}
 
 
+# Of a URL: the name of a parameter that is one, and what it is.
+_HIDDEN = r"([?&][^=&]*(?:pass|pwd|secret|key|token|sig)[^=&]*=)[^&]*"
+
+
 def without_credentials(url: str) -> str:
     """A URL as it may be shown and logged.
 
@@ -31,8 +35,8 @@ def without_credentials(url: str) -> str:
     >>> without_credentials("postgresql://host/db?user=me&password=secret")
     'postgresql://host/db?user=me&password=...'
     """
-    shown = re.sub("//.*@", "//...@", url)
-    return re.sub(r"([?&][^=&]*(?:pass|secret|key|token)[^=&]*=)[^&]*", r"\1...", shown)
+    shown = re.sub(_HIDDEN, r"\1...", url, flags=re.IGNORECASE)
+    return re.sub("//.*@", "//...@", shown, flags=re.DOTALL)
 
 
 class SharedStore:

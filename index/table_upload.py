@@ -39,6 +39,9 @@ _TEXTS = (
     *(pa.types.is_binary, pa.types.is_large_binary),
 )
 
+# Characters of a card of FITS.
+_CARD = 80
+
 # Columns and parameters of a VOTable.
 _MAX_DESCRIBED = 4000
 
@@ -116,7 +119,15 @@ def _checked_fits(name: str, data: bytes) -> bytes:
         raise CatalogueFormatError(msg, limit=exc.limit, actual=exc.actual) from exc
     # What is no HDU by the standard may be one to a reader.
     end = hdus[-1].end
-    return data[:end].ljust(end, b"\0")
+    plain = bytearray(data[:end].ljust(end, b"\0"))
+    # By comments astropy makes objects of columns, of any kind and cost.
+    start = 0
+    for hdu in hdus:
+        for place in range(start, hdu.data_start, _CARD):
+            if plain.startswith(b"COMMENT ", place):
+                plain[place : place + _CARD] = bytes(_CARD).replace(b"\0", b" ")
+        start = hdu.end
+    return bytes(plain)
 
 
 def _check_columns(name: str, block: HeaderBlock) -> None:
@@ -223,7 +234,8 @@ class _VotableLook:
     def __init__(self, name: str, most_rows: int | None) -> None:
         self._name = name
         self._most_rows = most_rows
-        self._rows = self._row_values = self._described = 0
+        self._promised = self._rows = self._row_values = self._described = 0
+        self._tables = 0
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
         """An element begins."""
@@ -239,7 +251,8 @@ class _VotableLook:
         elif bare == "TABLE":
             told = attributes.get("nrows", "0")
             promised = int(told) if re.fullmatch(r"\d{1,18}", told) else 0
-            self._rows = max(self._rows, promised)
+            self._promised = max(self._promised, promised)
+            self._tables += 1
         elif bare == "TR":
             self._rows += 1
         self._check_size()
@@ -259,12 +272,14 @@ class _VotableLook:
             raise CatalogueFormatError(msg, limit=limit, actual=self._described)
 
     def _check_size(self) -> None:
-        if self._rows * self._row_values * _VALUE_BYTES > _MAX_ARRAY_BYTES:
+        rows = max(self._rows, self._promised)
+        if rows * self._row_values * _VALUE_BYTES > _MAX_ARRAY_BYTES:
             self.refuse(f"needs more than {_MAX_ARRAY_BYTES} bytes of memory")
-        if self._most_rows is not None and self._rows > self._most_rows:
-            msg = f"the catalogue {self._name} has more than {self._most_rows} rows"
-            limit = self._most_rows
-            raise CatalogueFormatError(msg, limit=limit, actual=self._rows)
+        # The first table is the one that is read.
+        limit = self._most_rows
+        if limit is not None and self._tables <= 1 and rows > limit:
+            msg = f"the catalogue {self._name} has more than {limit} rows"
+            raise CatalogueFormatError(msg, limit=limit, actual=rows)
 
 
 def _size_of(array_size: str) -> int:

@@ -221,18 +221,9 @@ def _read_fits(opened: Callable[[], IO[bytes]], path: Path) -> RawTable:
     if isinstance(hdu, fits.TableHDU) or header["PCOUNT"]:
         # Text, or values of any length that lie behind the rows.
         with fits.open(io.BytesIO(_whole(opened, path)), memmap=False) as hdus:
-            hdu = hdus[place]
-            hdu.header = _plain_header(hdu.header)
-            return _from_astropy(Table.read(hdu), ucds)
+            return _from_astropy(Table.read(hdus[place]), ucds)
     rows = _FitsRows(opened, path, header, start)
     return RawTable(_from_astropy(rows.table(b""), ucds).fields, rows)
-
-
-def _plain_header(header: fits.Header) -> fits.Header:
-    """Without what astropy would make objects of: columns stay as they are written."""
-    plain = header.copy()
-    plain.remove("COMMENT", ignore_missing=True, remove_all=True)
-    return plain
 
 
 class _ColumnRows(ABC):
@@ -278,7 +269,7 @@ class _FitsRows(_ColumnRows):
     ) -> None:
         self._opened = opened
         self._path = path
-        self._header = _plain_header(header)
+        self._header = header.copy()
         self._start = start
         self._count, self._row_bytes = header["NAXIS2"], header["NAXIS1"]
 
@@ -386,6 +377,8 @@ class _ParquetRows(_ColumnRows):
     def _listed(column: pa.Array) -> list[Any]:
         try:
             return _all_plain(column.to_pylist())
+        except MemoryError:  # which of Arrow is an ArrowException, too
+            raise
         except (ValueError, OverflowError, pa.ArrowException) as exc:
             # Text that is not UTF-8, a time beyond those of Python.
             msg = f"the catalogue is damaged: a value of a column of {column.type} "

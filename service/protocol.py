@@ -168,12 +168,12 @@ class PatientProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Of httptools: its headers are whole."""
-        self._in_head = False
         if self._has_body and self.parser.should_upgrade():
             self._end_parsing(_UPGRADE)
         # RFC 9112, 3.2: others on the way may have gone by another one.
         if self._hosts != 1 and self.parser.get_http_version() != "1.0":
             self._end_parsing(_HOSTS)
+        self._in_head = False
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -197,7 +197,6 @@ class PatientProtocol(HttpToolsProtocol):
         # The next of those that came together is at work now, if there is one.
         if self._refused and self.cycle.response_complete:
             self._tell_refusal()
-            return
         self._something_came = False
         if self.transport.get_write_buffer_size():
             self._time_answer()
@@ -215,15 +214,18 @@ class PatientProtocol(HttpToolsProtocol):
         """Listen no more, and answer once the requests before have been answered."""
         self._refused = True
         self._refusal = answer
-        # None before the first request, whatever uvicorn declares.
-        if not self.cycle or self.cycle.response_complete:
-            self._tell_refusal()
+        # None before the first request, whatever uvicorn declares. In trailers it is
+        # that of the request itself, whose body ends no more.
+        if self._in_head and self.cycle and not self.cycle.response_complete:
+            return
+        self._tell_refusal()
 
     def _tell_refusal(self) -> None:
         """Who is still sending can read it."""
-        if self.transport.is_closing():
+        answer, self._refusal = self._refusal, b""
+        if not answer or self.transport.is_closing():
             return
-        self.transport.write(self._refusal)
+        self.transport.write(answer)
         self.loop.call_later(_LAST_S, self.transport.close)
 
     def _time_headers(self) -> None:

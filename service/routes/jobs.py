@@ -95,7 +95,7 @@ async def events(
         if job.has_ended:
             return
         await anyio.sleep(_LOOK_S)
-        job = await anyio.to_thread.run_sync(held.jobs.get, job_id)
+        job = await anyio.to_thread.run_sync(lambda: held.jobs.get(job_id))
 
 
 @router.delete(

@@ -194,6 +194,12 @@ def test_a_table_is_read(data: bytes, rows: list[Asked]) -> None:
             as_votable(Table({"source_id": ["s1"] * (MAX_ROWS + 1)})),
             CatalogueFormatError,
         ),
+        (
+            as_votable(Table({"source_id": ["s1"]})).replace(
+                b"<TABLE>", b'<TABLE nrows="1001">'
+            ),
+            CatalogueFormatError,
+        ),
         (b"flux\n1\n", CatalogueColumnError),
         (b"ra\n1\n", CatalogueColumnError),
         (b"source_id\n", InvalidQueryError),
@@ -203,3 +209,13 @@ def test_a_table_is_read(data: bytes, rows: list[Asked]) -> None:
 def test_a_table_that_is_none_is_refused(data: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
         read_batch(data)
+
+
+def test_the_rows_of_a_votable_are_counted_once_and_of_its_first_table() -> None:
+    one = as_votable(Table({"source_id": ["s1"] * 600}))
+    told = one.replace(b"<TABLE>", b'<TABLE nrows="600">')
+    assert told != one
+    start, end = one.index(b"<TABLE>"), one.index(b"</RESOURCE>")
+    twice = one[:end] + one[start:end] + one[end:]
+    for data in (one, told, twice):
+        assert len(read_batch(data)) == 600

@@ -1,6 +1,7 @@
 """Tables of every kind become the same sources; bad rows are named, good ones kept."""
 
 import gzip
+import math
 import os
 import re
 import tracemalloc
@@ -9,11 +10,12 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 import pytest
+from astropy.coordinates import Angle
 from astropy.io import fits
 from astropy.table import MaskedColumn, Table
 from skies import double_source, header_at, write_sky
 
-from twinjet.index.catalogue import make_catalogue, read_catalogue
+from twinjet.index.catalogue import angle_of, make_catalogue, read_catalogue
 from twinjet.index.catalogue_file import (
     load_catalogue,
     snapshot_name,
@@ -394,3 +396,45 @@ def test_memory_does_not_grow_with_a_fits_table(tmp_path: Path) -> None:
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[2] < 1.2 * peaks[1]
+
+
+@pytest.mark.parametrize("word", ["ra", "dec"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("1:02:03.5", "-1:02:03.5", "+01 02 03", "1d2m3s", "-0d30m0.25s", "1h2m3s"),
+        *("12h34m56s", "1:2", "1 2", "1:02 03", "12:34:56s"),
+        *("1d2m3", "1°2'3\"", "00:00:00", "23:59:59.999"),
+    ],
+)
+def test_sexagesimal_positions_are_those_of_astropy(text: str, word: str) -> None:
+    hours = word == "ra" and not re.search("[d°]", text)
+    try:
+        degrees = Angle(text, unit=u.hourangle if hours else u.deg).deg
+    except ValueError:
+        degrees = math.nan
+    low, high = (0, 360) if word == "ra" else (-90, 90)
+    if low <= degrees <= high:
+        wrapped = degrees % 360 if word == "ra" else degrees
+        assert angle_of(text, word, None) == wrapped
+    else:
+        with pytest.raises(ValueError, match=word):
+            angle_of(text, word, None)
+
+
+@pytest.mark.parametrize(
+    ("unit", "degrees"),
+    [
+        *(("deg", 10.5), ("Degrees", 10.5), ("DEG", 10.5), ('"d:m:s"', 10.5)),
+        *(("h", 157.5), ("hourangle", 157.5), ('"h:m:s"', 157.5), ("hours", 157.5)),
+        *(("arcmin", 0.175), ("mag", None), ("km / s", None), ("no.unit^2", None)),
+    ],
+)
+def test_a_number_is_an_angle_by_its_unit_or_none(
+    unit: str, degrees: float | None
+) -> None:
+    if degrees is None:
+        with pytest.raises(ValueError, match="no angle in"):
+            angle_of(10.5, "ra", unit)
+    else:
+        assert angle_of(10.5, "ra", unit) == pytest.approx(degrees)
