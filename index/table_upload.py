@@ -221,7 +221,7 @@ def _check_votable(name: str, data: bytes, most_rows: int | None) -> None:
     parser.StartElementHandler = look.start
     parser.EntityDeclHandler = lambda *_: look.refuse("declares entities")
     try:
-        parser.Parse(data, True)  # noqa: FBT003 - it takes no names
+        parser.ParseFile(io.BytesIO(data))
     except (expat.ExpatError, ValueError, LookupError) as exc:
         # The last two of an encoding that is not known.
         msg = f"the catalogue {name} is damaged: {exc}"

@@ -62,7 +62,8 @@ def given(data: bytes) -> Callable[[], Awaitable[bytes]]:
 
 
 async def failure(work: Awaitable[object]) -> Exception:
-    with pytest.raises(Exception) as caught:  # noqa: PT011 - looked at by the tests
+    refusals = (TwinjetIndexError, DecodeFailedError, OverloadedError)
+    with pytest.raises(refusals) as caught:
         await work
     return caught.value
 
