@@ -131,28 +131,6 @@ def refuse_damaged_file(path: Path) -> None:
         raise DatabaseDamagedError(str(path), str(found))
 
 
-def refuse_locked(path: Path) -> None:
-    """Look whether a SQLite database can be written, for who would wait without end.
-
-    Raises
-    ------
-    StoreError
-        Another program has it for itself, or it is damaged.
-    """
-    try:
-        with closing(
-            sqlite3.connect(path, timeout=_LOOK_S, isolation_level=None)
-        ) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-    except sqlite3.DatabaseError as exc:
-        if _is_busy(exc):
-            raise _locked(path) from exc
-        if not isinstance(exc, sqlite3.OperationalError):
-            raise DatabaseDamagedError(str(path), str(exc)) from exc
-        # All else is told by who writes.
-
-
 def _is_busy(exc: sqlite3.Error) -> bool:
     return getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
@@ -189,6 +167,31 @@ class OpenFile:
         with suppress(OSError):  # of a disk that does not answer now
             if self._look() != self._identity:
                 raise DatabaseReplacedError(str(self._path))
+
+    def refuse_locked(self) -> None:
+        """Look whether it can be written, for who would wait without end.
+
+        Raises
+        ------
+        StoreError
+            Another program has it for itself.
+        DatabaseDamagedError
+            It is damaged.
+        """
+        if self._path is None:
+            return
+        try:
+            with closing(
+                sqlite3.connect(self._path, timeout=_LOOK_S, isolation_level=None)
+            ) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+        except sqlite3.DatabaseError as exc:
+            if _is_busy(exc):
+                raise _locked(self._path) from exc
+            if not isinstance(exc, sqlite3.OperationalError):
+                raise DatabaseDamagedError(str(self._path), str(exc)) from exc
+            # All else is told by who writes.
 
     def _look(self) -> tuple[int, int] | None:
         if self._path is None:

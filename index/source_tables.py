@@ -63,8 +63,15 @@ class Entry:
     dec: float | None
 
 
-def read_batch(data: bytes, name: str = "table") -> list[Asked]:
+def read_batch(file_name: str, data: bytes) -> list[Asked]:
     """Rows of a table: CSV, VOTable, FITS or Parquet, of IDs, of positions or of both.
+
+    Parameters
+    ----------
+    file_name
+        For the messages.
+    data
+        What the file holds.
 
     Raises
     ------
@@ -75,13 +82,12 @@ def read_batch(data: bytes, name: str = "table") -> list[Asked]:
     InvalidQueryError
         It has no row, or more than `MAX_ROWS`.
     """
-    path = Path(name)
-    table = read_uploaded(name, data, most_rows=MAX_ROWS)
-    places = places_of(table.fields, {}, path, ())
+    table = read_uploaded(file_name, data, most_rows=MAX_ROWS)
+    places = places_of(table.fields, {}, Path(file_name), ())
     by_position = "ra" in places and "dec" in places
     if "source_id" not in places and not by_position:
         names = ", ".join(field.name for field in table.fields)
-        msg = f"{name} has neither source_id nor ra and dec; it has {names[:500]}"
+        msg = f"{file_name} has neither source_id nor ra and dec; it has {names[:500]}"
         raise CatalogueColumnError(msg, parameter="source_id")
     units = {
         word: table.fields[places[word]].unit

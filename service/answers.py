@@ -18,7 +18,6 @@ from twinjet.service.content import JSON, wanted_format
 from twinjet.service.dependencies import PinnedDep, RootDep
 from twinjet.service.errors import described
 from twinjet.service.paging import next_page
-from twinjet.service.resources import Served
 from twinjet.service.schemas import (
     GenerationOut,
     IsolationOut,
@@ -35,6 +34,7 @@ from twinjet.service.schemas_batch import (
     RowProblem,
 )
 from twinjet.service.schemas_outliers import CalibrationOut, OutlierOut, OutliersOut
+from twinjet.service.served import Served
 from twinjet.service.tables import (
     MEDIA_TYPES,
     AnswerTable,

@@ -15,7 +15,8 @@ from twinjet.index.polygons import MAX_VERTICES
 from twinjet.index.region_text import parse_region
 from twinjet.index.regions import Cone, Region
 from twinjet.index.where_grammar import MAX_DEPTH, MAX_LENGTH, MAX_LIST, MAX_TERMS
-from twinjet.service.resources import Resources, Served
+from twinjet.service.resources import Resources
+from twinjet.service.served import Served
 
 _MAX_EXCLUDED = 1000
 

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -15,12 +14,10 @@ from dbos import DBOSClient
 from sqlalchemy.exc import SQLAlchemyError
 
 from twinjet.index.cutouts.open import open_provider
-from twinjet.index.cutouts.port import CutoutProvider
 from twinjet.index.database import (
     OpenFile,
     file_of,
     refuse_damaged_file,
-    refuse_locked,
 )
 from twinjet.index.errors import (
     DatabaseDamagedError,
@@ -35,7 +32,6 @@ from twinjet.index.errors import (
     UnknownGenerationError,
 )
 from twinjet.index.generation import (
-    Manifest,
     Stamp,
     check_engine,
     stamps_of,
@@ -44,12 +40,11 @@ from twinjet.index.heartbeat import Heartbeat
 from twinjet.index.jobs.engine import connect
 from twinjet.index.jobs.jobs import Jobs
 from twinjet.index.jobs.progress import ProgressBoard
-from twinjet.index.locks import AdvisoryLock, lease_of
+from twinjet.index.locks import lease_of
 from twinjet.index.opening import open_store
 from twinjet.index.published import open_published
 from twinjet.index.quarantine import damage_of, mark_damaged
 from twinjet.index.search import Searcher
-from twinjet.index.source import Source
 from twinjet.index.store import READY, Generation, SourceStore
 from twinjet.index.vectors.engine import VectorEngine, open_engine
 from twinjet.model.card import EncoderCard
@@ -64,12 +59,10 @@ from twinjet.service.decoding.pool import Decoders
 from twinjet.service.decoding.trades import IMAGES
 from twinjet.service.encoders import encoder_of
 from twinjet.service.inference import Inference
+from twinjet.service.served import Served
 from twinjet.service.table_reader import TableReader
 
 _log = logging.getLogger(__name__)
-
-# Files that have no WCS, whatever else they may hold.
-_PICTURES = (".png", ".jpg", ".jpeg")
 
 # Generations that are held open though another is in force, and for how long after
 # somebody last turned a page of one.
@@ -78,36 +71,6 @@ _EARLIER_S = 600.0
 
 # A request that writes waits so long for another writer, and has a place meanwhile.
 _BUSY_S = 5.0
-
-
-@dataclass(frozen=True)
-class Served:
-    """One generation and what is needed to answer from it; never changed."""
-
-    generation: Generation
-    searcher: Searcher
-    provider: CutoutProvider
-    field_arcsec: float
-    """Side of what the encoder sees, which is what is drawn."""
-    lease: AdvisoryLock | None = None
-    """Tells other machines that it is in use."""
-
-    @property
-    def manifest(self) -> Manifest:
-        """What was published."""
-        return self.searcher.generation.manifest
-
-    def has_cutout(self, source: Source) -> bool:
-        """Whether there should be pixels of a source."""
-        return source.cutout is not None or not self.provider.by_name
-
-    def field_of(self, source: Source) -> float | None:
-        """Side on the sky of a source's picture; None where its scale is unknown."""
-        picture = (source.cutout or "").lower().endswith(_PICTURES)
-        known = self.has_cutout(source) and (
-            self.manifest.pixel_scale_arcsec is not None or not picture
-        )
-        return self.field_arcsec if known else None
 
 
 class Resources:
@@ -215,9 +178,7 @@ class Resources:
         """
         jobs, opened = self._jobs
         opened.refuse_replaced()
-        file = file_of(self.config.jobs_url)
-        if file is not None:
-            refuse_locked(file)  # the engine of jobs would try again without end
+        opened.refuse_locked()  # the engine of jobs would try again without end
         return jobs
 
     @cached_property

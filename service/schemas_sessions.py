@@ -27,8 +27,8 @@ from twinjet.index.discovery.session import (
     Round,
 )
 from twinjet.index.source import Source
-from twinjet.service.resources import Served
 from twinjet.service.schemas import GenerationOut, Links, SourceOut
+from twinjet.service.served import Served
 
 _SourceId = Annotated[str, Field(min_length=1, max_length=1000)]
 _ListName = Annotated[str, Field(max_length=100)]

@@ -144,7 +144,7 @@ def search(
     columns = store.generation(manifest.number).columns
     options = _options(config, **chosen)
     if table is not None:
-        rows = read_batch(table.read_bytes(), table.name)
+        rows = read_batch(table.name, table.read_bytes())
         many = similar_to_each(searcher, rows, options, radius_arcsec=radius_arcsec)
         for result in many.results:
             if result.error is not None:

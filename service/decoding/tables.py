@@ -54,7 +54,7 @@ def named(task: dict[str, Any], data: bytes) -> child.Answer:
     else:
         found = [
             (one.row, one.source_id, *(one.position or (None, None)), _fault(one.fault))
-            for one in read_batch(data, name)
+            for one in read_batch(name, data)
         ]
     parts = (
         json.dumps(found[start : start + NAMED_AT_A_TIME], allow_nan=False).encode()
@@ -88,7 +88,7 @@ def _read_each_format() -> None:
     frames = tree.CooSys(ID="a", system="ICRS").reference_frames
     tree.CooSys._reference_frames = frames  # noqa: SLF001 - there is no other way
     for data in _tables():
-        read_batch(data)
+        read_batch("table", data)
 
 
 def _tables() -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from twinjet.index.errors import LabelsError
 from twinjet.index.probe import Classified, as_table, classify, read_labels
 from twinjet.service.dependencies import ResourcesDep, RootDep, ServedDep
 from twinjet.service.pieces import in_turns
-from twinjet.service.resources import Resources, Served
+from twinjet.service.resources import Resources
 from twinjet.service.responses import FORM, problems
 from twinjet.service.schemas import (
     ClassifiedItem,
@@ -23,6 +23,7 @@ from twinjet.service.schemas import (
     SourceOut,
 )
 from twinjet.service.scopes import READ
+from twinjet.service.served import Served
 from twinjet.service.uploads import file_bytes, only_parts
 
 router = APIRouter(tags=["probe"], responses=problems(*FORM, 503), dependencies=[READ])

@@ -17,7 +17,6 @@ from twinjet.service.dependencies import (
     ServedDep,
 )
 from twinjet.service.paging import next_page
-from twinjet.service.resources import Served
 from twinjet.service.responses import problems
 from twinjet.service.schemas import (
     ColumnOut,
@@ -30,6 +29,7 @@ from twinjet.service.schemas import (
     SourcesOut,
 )
 from twinjet.service.scopes import READ
+from twinjet.service.served import Served
 
 router = APIRouter(tags=["sources"], responses=problems(503), dependencies=[READ])
 

@@ -181,7 +181,7 @@ def as_votable(table: Table) -> bytes:
     ],
 )
 def test_a_table_is_read(data: bytes, rows: list[Asked]) -> None:
-    assert read_batch(data) == rows
+    assert read_batch("table", data) == rows
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_a_table_is_read(data: bytes, rows: list[Asked]) -> None:
 )
 def test_a_table_that_is_none_is_refused(data: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
-        read_batch(data)
+        read_batch("table", data)
 
 
 def test_the_rows_of_a_votable_are_counted_once_and_of_its_first_table() -> None:
@@ -218,4 +218,4 @@ def test_the_rows_of_a_votable_are_counted_once_and_of_its_first_table() -> None
     start, end = one.index(b"<TABLE>"), one.index(b"</RESOURCE>")
     twice = one[:end] + one[start:end] + one[end:]
     for data in (one, told, twice):
-        assert len(read_batch(data)) == 600
+        assert len(read_batch("table", data)) == 600

@@ -148,7 +148,7 @@ def test_each_format_is_read_as_in_this_process() -> None:
     async def use(reader: TableReader) -> None:
         for name, data in written().items():
             batch = await told(reader.batch(name, given(data)))
-            assert batch == here(lambda n, d: read_batch(d, n), name, data), name
+            assert batch == here(read_batch, name, data), name
             entries = await told(reader.entries(name, given(data)))
             assert entries == here(read_entries, name, data), name
             assert isinstance(batch, list) or "Latin" in name, (name, batch)
