@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from twinjet.index.errors import TwinjetIndexError
 from twinjet.model.errors import ModelError
+from twinjet.service.commands.text import say
 from twinjet.service.misconfiguration import ConfigError
 from twinjet.service.tracing import TracingError
 
@@ -102,7 +103,7 @@ def main() -> None:
         for fault in exc.errors():
             name = f"TWINJET_{'_'.join(map(str, fault['loc'])).upper()}"
             said = fault["msg"].removeprefix("Value error, ")
-            click.echo(f"twinjet: {name}: {said}", err=True)
+            say(f"twinjet: {name}: {said}", err=True)
         sys.exit(1)
     except SQLAlchemyError as exc:
         # Its own words have the statement and all of its parameters.
@@ -111,5 +112,5 @@ def main() -> None:
 
 
 def _end(reason: str) -> None:
-    click.echo(f"twinjet: {reason}", err=True)
+    say(f"twinjet: {reason}", err=True)
     sys.exit(1)

@@ -1,6 +1,5 @@
 """``twinjet db``: upgrade, back up, restore and check what an index is kept in."""
 
-import json
 import sys
 from contextlib import closing
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from twinjet.service.commands.options import (
     existing_store_of,
     store_of,
 )
+from twinjet.service.commands.text import print_json, say
 
 _MIB = 2**20
 
@@ -44,9 +44,9 @@ def upgrade(home: Path | None) -> None:
     store_of(config).close()
     after = newest_revision()
     if before == after:
-        click.echo(f"the tables are of version {after} already")
+        say(f"the tables are of version {after} already")
     else:
-        click.echo(f"the tables were of version {before or 'none'}, now {after}")
+        say(f"the tables were of version {before or 'none'}, now {after}")
 
 
 @db.command()
@@ -65,12 +65,12 @@ def backup(dest: Path, with_shards: bool, home: Path | None, as_json: bool) -> N
             config.files, store, config.jobs_url, dest, with_shards=with_shards
         )
     for folder, reason in made.left_out.items():
-        errors.print(f"left out: {folder}: {reason}", markup=False)
+        errors.print(f"left out: {folder}: {reason}")
     if as_json:
-        click.echo(json.dumps(asdict(made)))
+        print_json(asdict(made))
     else:
         numbers = [str(g["number"]) for g in made.generations.values()]
-        click.echo(
+        say(
             f"{dest}: generations {', '.join(numbers) or 'none'}, "
             f"{len(made.files)} files, {made.size / _MIB:.1f} MiB"
         )
@@ -84,7 +84,7 @@ def restore(src: Path, home: Path | None) -> None:
     """Put the backup SRC into an empty home, checked before anything has its name."""
     config = config_of(home)
     made = restore_backup(src, config.files, config.metadata_url)
-    click.echo(
+    say(
         f"{config.home}: generation {made.current or 'none'} is in force, of "
         f"{made.made_at}"
     )
@@ -102,7 +102,7 @@ def check(home: Path | None, as_json: bool) -> None:
     for found in inspect(config.files, config.metadata_url, config.jobs_url):
         damaged |= found.state == "damaged"
         if as_json:
-            click.echo(json.dumps(asdict(found)))
+            print_json(asdict(found))
         else:
-            click.echo(f"{found.state:<8} {found.part}: {found.detail}")
+            say(f"{found.state:<8} {found.part}: {found.detail}")
     sys.exit(1 if damaged else 0)

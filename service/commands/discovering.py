@@ -1,15 +1,11 @@
 """What commands of discovery share: where sessions are, and how rows are printed."""
 
 import csv
-import json
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import click
 
 from twinjet.index.discovery.discovery import Discovery
 from twinjet.index.discovery.labelling import Wanted
@@ -23,6 +19,7 @@ from twinjet.service.commands.options import (
     existing_store_of,
     open_current,
 )
+from twinjet.service.commands.text import print_json, stdout
 
 Told = tuple[str, Label | None]
 
@@ -119,11 +116,11 @@ def rows_of_ranking(candidates: Sequence[Candidate]) -> list[dict[str, Any]]:
 def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     """As CSV with a header, or as JSON."""
     if as_json:
-        print_json(rows)
+        print_json(rows, indent=2)
         return
     # The widest row has all columns: one without a source has fewer.
     fields = max(rows, key=len, default={})
-    writer = csv.DictWriter(sys.stdout, list(fields))
+    writer = csv.DictWriter(stdout(), list(fields))
     writer.writeheader()
     for row in rows:
         short = {
@@ -132,11 +129,6 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
             if row[name] is not None
         }
         writer.writerow(dict(row) | short)
-
-
-def print_json(value: object) -> None:
-    """Indented."""
-    click.echo(json.dumps(value, indent=2, default=str, ensure_ascii=False))
 
 
 def _plain(source: Source) -> dict[str, Any]:

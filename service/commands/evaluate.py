@@ -17,6 +17,7 @@ from twinjet.model.evaluation.methods import (
 from twinjet.model.evaluation.report import as_markdown, judge
 from twinjet.model.evaluation.sample import Sample
 from twinjet.service.commands.options import config_of, errors
+from twinjet.service.commands.text import print_json, say
 from twinjet.service.commands.training import ENCODER, SEED, pairs, typed_command
 
 
@@ -74,7 +75,10 @@ def evaluate(
     )
     report["encoder"] = encoder.card.id
     report["command"] = typed_command()
-    click.echo(as_markdown(report) if markdown else json.dumps(report, indent=2))
+    if markdown:
+        say(as_markdown(report))
+    else:
+        print_json(report, indent=2)
     if write:
         plain = json.loads(path.read_text(encoding="utf-8"))
         plain["quality"][report["task"]] = report

@@ -13,6 +13,7 @@ from twinjet.model.evaluation.sample import Sample
 from twinjet.model.finetune import FineTuning, encoder_from, fine_tune
 from twinjet.model.memory import keep_freed_memory
 from twinjet.service.commands.options import config_of, errors
+from twinjet.service.commands.text import say
 from twinjet.service.commands.training import (
     DEVICE,
     ENCODER,
@@ -89,7 +90,7 @@ def finetune(
         half=half,
         folder=out,
         report=lambda step, steps, loss: errors.print(
-            f"step {step}/{steps} loss {loss:.3f}", markup=False
+            f"step {step}/{steps} loss {loss:.3f}"
         ),
     )
     likely = classifier.predict(sample.images, half=half)
@@ -124,5 +125,5 @@ def finetune(
         },
     )
     tuned.save(out)
-    click.echo(f"{out / name}.json: encoder {tuned.card.id}")
-    click.echo(f"held-out sky: {wrong} of {int(judged.sum())} wrong")
+    say(f"{out / name}.json: encoder {tuned.card.id}")
+    say(f"held-out sky: {wrong} of {int(judged.sum())} wrong")

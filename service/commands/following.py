@@ -9,7 +9,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
-import click
 import torch
 from rich.progress import Progress, TaskID
 
@@ -30,6 +29,7 @@ from twinjet.service.commands.options import (
     errors,
     store_of,
 )
+from twinjet.service.commands.text import print_json, say
 from twinjet.service.config import Config
 from twinjet.service.encoders import encoder_of
 from twinjet.service.workers import Workers
@@ -135,10 +135,10 @@ def report_job(run: Callable[[], dict[str, Any]], *, as_json: bool) -> None:
     report = run()
     problems = report["problems"]
     if as_json:
-        click.echo(json.dumps(report))
+        print_json(report)
     else:
         state = "published" if report["published"] else "was current already"
-        click.echo(
+        say(
             f"generation {report['number']} {state}: {report['count']} sources in "
             f"{time.monotonic() - started:.1f} s ({report['reused']} embeddings were "
             f"there), recall@10 {report['recall_at_10']:.3f}"
@@ -147,7 +147,7 @@ def report_job(run: Callable[[], dict[str, Any]], *, as_json: bool) -> None:
         errors.print(f"{report['problem_count']} rows or cutouts were left out:")
         for problem in problems[:_SHOWN]:
             line = f"  {problem['source_id']}: {problem['reason']}"
-            errors.print(line, markup=False)
+            errors.print(line)
         if len(problems) > _SHOWN:
             errors.print(f"  and {len(problems) - _SHOWN} more (--json has all)")
 

@@ -1,6 +1,5 @@
 """``twinjet generations`` and ``twinjet rollback``: what is and was served."""
 
-import json
 from pathlib import Path
 
 import click
@@ -13,6 +12,7 @@ from twinjet.service.commands.options import (
     engine_of,
     existing_store_of,
 )
+from twinjet.service.commands.text import print_json, say
 
 
 @click.command()
@@ -35,10 +35,10 @@ def generations(home: Path | None, as_json: bool) -> None:
             "forced": generation.forced,
         }
         if as_json:
-            click.echo(json.dumps(line))
+            print_json(line)
         else:
             mark = "*" if is_current else " "
-            click.echo(
+            say(
                 f"{mark} {generation.number} {generation.state} "
                 f"{generation.created_at:%Y-%m-%d %H:%M} "
                 f"{generation.source_count} sources of {generation.catalogue_name}, "
@@ -55,4 +55,4 @@ def rollback(number: int, home: Path | None) -> None:
     config = config_of(home)
     store = existing_store_of(config)
     publish_again(number, config.files, store, engine_of(config, store))
-    click.echo(f"generation {number} is current")
+    say(f"generation {number} is current")

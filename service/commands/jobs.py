@@ -21,6 +21,7 @@ from twinjet.service.commands.options import (
     config_of,
     existing_store_of,
 )
+from twinjet.service.commands.text import print_json, say
 from twinjet.service.schemas_jobs import JobOut
 
 _CATALOGUE = click.option(
@@ -122,7 +123,7 @@ def plan(
     with _jobs(home) as all_jobs:
         request = _request(cutouts, catalogue, name, pixel_scale)
         all_jobs.plan(schedule, cron, request)
-        click.echo(f"{schedule}: {cron} UTC, {request.catalogue_name}")
+        say(f"{schedule}: {cron} UTC, {request.catalogue_name}")
 
 
 @jobs.command()
@@ -131,7 +132,7 @@ def plans(home: Path | None) -> None:
     """List what is done by the clock."""
     with _jobs(home) as all_jobs:
         for name, cron, request in all_jobs.plans():
-            click.echo(f"{name}: {cron} UTC, {request.cutouts}")
+            say(f"{name}: {cron} UTC, {request.cutouts}")
 
 
 @jobs.command()
@@ -167,7 +168,7 @@ def _request(
 
 def _print(job: Job, *, as_json: bool) -> None:
     if as_json:
-        click.echo(JobOut.of(job, "").model_dump_json())
+        print_json(JobOut.of(job, "").model_dump(mode="json"))
         return
     line = f"{job.id} {job.state} {job.created_at:%Y-%m-%d %H:%M} "
     line += job.request.catalogue_name
@@ -181,4 +182,4 @@ def _print(job: Job, *, as_json: bool) -> None:
         line += f": generation {job.report['number']}, {job.report['count']} sources"
     if job.error is not None:
         line += f": {json.dumps(job.error)}"
-    click.echo(line)
+    say(line)

@@ -1,6 +1,5 @@
 """``twinjet keys``: who may use the service, and how much of it."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -19,6 +18,7 @@ from twinjet.service.commands.options import (
     existing_store_of,
     store_of,
 )
+from twinjet.service.commands.text import print_json, say
 from twinjet.service.config import Config
 
 # A hundred years: what is meant is no end at all.
@@ -78,9 +78,9 @@ def create(
             uploads_per_minute=uploads_per_minute,
         )
     if as_json:
-        click.echo(json.dumps(_members(key) | {"key": token}))
+        print_json(_members(key) | {"key": token})
         return
-    click.echo(token)
+    say(token)
     errors.print("It is shown this once. Send it as Authorization: Bearer KEY")
 
 
@@ -93,9 +93,9 @@ def list_keys(home: Path | None, as_json: bool) -> None:
         found = known.all()
     for key in found:
         if as_json:
-            click.echo(json.dumps(_members(key)))
+            print_json(_members(key))
         else:
-            click.echo(_line(key))
+            say(_line(key))
 
 
 @keys.command()
@@ -108,7 +108,7 @@ def revoke(prefix: str, home: Path | None) -> None:
     """
     with _keys(home, existing_store_of) as known:
         key = known.revoke(prefix)
-    click.echo(f"{key.prefix} {key.ended(datetime.now(UTC))}")
+    say(f"{key.prefix} {key.ended(datetime.now(UTC))}")
 
 
 @contextmanager

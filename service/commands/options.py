@@ -13,6 +13,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from twinjet.index.errors import NoGenerationError, SharedStoreError, StoreError
 from twinjet.index.generation import OpenGeneration
@@ -23,6 +24,7 @@ from twinjet.index.region_text import parse_region
 from twinjet.index.regions import Region
 from twinjet.index.store import SourceStore
 from twinjet.index.vectors.engine import VectorEngine, open_engine
+from twinjet.service.commands.text import printable
 from twinjet.service.config import Config, configured
 from twinjet.service.misconfiguration import ConfigError
 
@@ -48,7 +50,19 @@ MOC = click.option(
     help="Part of the sky: a MOC as a file, FITS, ASCII or JSON.",
 )
 
-errors = Console(stderr=True, highlight=False)
+
+class Terminal(Console):
+    """Rich's, of texts as they are: no markup, and nothing on which a terminal acts."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """As Rich does, of what is printed, and of cells and titles of tables."""
+        return super().render_str(printable(text), **options)
+
+
+errors = Terminal(stderr=True)
 
 
 def config_of(home: Path | None, **values: Any) -> Config:

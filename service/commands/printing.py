@@ -1,16 +1,15 @@
 """Answers in the terminal, or as a table for another program."""
 
-import json
 import sys
 from collections.abc import Callable
 from typing import Any, Literal
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from twinjet.index.generation import Manifest
-from twinjet.service.commands.options import errors
+from twinjet.service.commands.options import Terminal, errors
+from twinjet.service.commands.text import print_bytes, print_json, stdout
 from twinjet.service.tables import MEDIA_TYPES, AnswerTable, TableColumn
 
 Output = Literal["terminal", "json", "csv", "votable", "parquet"]
@@ -45,17 +44,19 @@ def show(
 ) -> None:
     """Print an answer: results to stdout, where it came from to stderr."""
     about = ", ".join(f"{name} {value}" for name, value in table.about.items())
-    errors.print(about, markup=False)
+    errors.print(about)
     if as_json or output == "json":
         names = [column.name for column in table.columns]
         values = zip(*(column.values for column in table.columns), strict=True)
-        click.echo(json.dumps([dict(zip(names, row, strict=True)) for row in values]))
+        print_json([dict(zip(names, row, strict=True)) for row in values])
     elif output == "terminal":
         # A pipe has no width; a table that is cut to 80 columns helps nobody there.
         width = None if sys.stdout.isatty() else 200
-        Console(width=width).print(_drawn(table, title))
+        Terminal(width=width).print(_drawn(table, title))
+    elif output == "csv":
+        stdout().write(table.written(output).decode())
     else:
-        click.echo(table.written(output), nl=False)
+        print_bytes(table.written(output))
 
 
 def about(manifest: Manifest, **members: object) -> dict[str, str]:

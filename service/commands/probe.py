@@ -1,7 +1,6 @@
 """``twinjet probe``: classes for the whole index from a few labels."""
 
 import csv
-import json
 from pathlib import Path
 
 import click
@@ -16,6 +15,7 @@ from twinjet.service.commands.options import (
     existing_store_of,
     open_current,
 )
+from twinjet.service.commands.text import print_json
 
 
 @click.command()
@@ -68,6 +68,4 @@ def probe(
         errors.print(
             f"generation {manifest.number}: filter by {column} and {column}_confidence"
         )
-    click.echo(
-        json.dumps(classified.probe.report | {"counts": classified.counts()}, indent=2)
-    )
+    print_json(classified.probe.report | {"counts": classified.counts()}, indent=2)

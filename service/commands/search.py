@@ -1,6 +1,5 @@
 """``twinjet search``, ``outliers`` and ``embed``: questions in the terminal."""
 
-import json
 import os
 from collections.abc import Callable
 from functools import cache, partial
@@ -35,6 +34,7 @@ from twinjet.service.commands.options import (
     region_of,
 )
 from twinjet.service.commands.printing import FORMAT, Output, about, show
+from twinjet.service.commands.text import print_json
 from twinjet.service.config import Config
 from twinjet.service.encoders import encoder_of
 from twinjet.service.tables import batch_table, neighbours_table, outliers_table
@@ -148,7 +148,7 @@ def search(
         many = similar_to_each(searcher, rows, options, radius_arcsec=radius_arcsec)
         for result in many.results:
             if result.error is not None:
-                errors.print(f"row {result.asked.row}: {result.error}", markup=False)
+                errors.print(f"row {result.asked.row}: {result.error}")
         where_from = about(manifest, searched=many.searched, exact=many.exact)
         show(batch_table(many.results, columns, where_from), output, as_json=as_json)
         return
@@ -227,7 +227,7 @@ def embed(
             "encoder": encoder.card.id,
             "embedding": vector.tolist(),
         }
-        click.echo(json.dumps(line))
+        print_json(line)
 
 
 def _options(
@@ -262,7 +262,7 @@ def _example(
         msg = f"{text}: {exc}"
         raise click.ClickException(msg) from exc
     for note in cutout.notes:
-        errors.print(f"{path.name}: {note}", markup=False)
+        errors.print(f"{path.name}: {note}")
     vector: list[float] = (
         encoder().embed([cutout], invariant=invariant or None)[0].tolist()
     )

@@ -65,7 +65,7 @@ def serve(
         store_of(config).close()  # what is wrong with it is one line here
     except DatabaseDamagedError as exc:
         # Servers say so to everybody who asks; there is nothing to work on.
-        errors.print(f"twinjet: {exc}", markup=False)
+        errors.print(f"twinjet: {exc}")
         config = config.model_copy(update={"workers": 0})
     _serve(config, options)
 
@@ -215,7 +215,6 @@ def _greet(root: str, started: float) -> None:
         f'  curl "{root}/similar/{name}?k=5"\n'
         f'  curl "{root}/similar?ra={first["ra"]}&dec={first["dec"]}"\n'
         f'  curl -F file=@cutout.fits "{root}/similar"\n',
-        markup=False,
         soft_wrap=True,
     )
 

@@ -1,7 +1,6 @@
 """``twinjet session``: discovery in the terminal."""
 
 import csv
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -27,7 +26,6 @@ from twinjet.service.commands.discovering import (
     Told,
     discovery_of,
     labels_of,
-    print_json,
     print_rows,
     report_of,
     rows_of_ranking,
@@ -41,6 +39,7 @@ from twinjet.service.commands.options import (
     errors,
     existing_store_of,
 )
+from twinjet.service.commands.text import print_json, stdout
 
 _WHERE = click.option("--where", help="Filter, as 'angular_size_arcsec > 30'.")
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -86,7 +85,7 @@ def new(
         exclude=exclude,
         notes=notes,
     )
-    print_json(report_of(here, begun.session_id))
+    print_json(report_of(here, begun.session_id), indent=2)
 
 
 @session.command("list")
@@ -94,7 +93,7 @@ def new(
 def list_sessions(home: Path | None) -> None:
     """List all sessions as CSV, the one that changed last first."""
     sessions = SessionStore(existing_store_of(config_of(home)).engine)
-    writer = csv.writer(sys.stdout)
+    writer = csv.writer(stdout())
     writer.writerow(["session_id", "name", "version", "updated_at"])
     offset = 0
     while page := sessions.sessions(limit=100, offset=offset):
@@ -110,7 +109,7 @@ def list_sessions(home: Path | None) -> None:
 def show(name: str, home: Path | None) -> None:
     """Print a session as JSON: labels counted, what has vanished, rounds."""
     here = discovery_of(home)
-    print_json(report_of(here, here.sessions.named(name).session_id))
+    print_json(report_of(here, here.sessions.named(name).session_id), indent=2)
 
 
 @session.command()
@@ -183,7 +182,7 @@ def label_sources(
     wanted = wanted_of(here, session_id, told, note)
     for start in range(0, len(wanted), MAX_CHANGES):
         label(here, session_id, wanted[start : start + MAX_CHANGES])
-    print_json(report_of(here, session_id))
+    print_json(report_of(here, session_id), indent=2)
 
 
 @session.command()
@@ -241,7 +240,7 @@ def export(
     half_done = out.with_name(f"{out.name}.tmp")
     half_done.write_bytes(WRITERS[kind](table))
     half_done.replace(out)
-    errors.print(f"{len(table.rows)} rows in {out}", markup=False)
+    errors.print(f"{len(table.rows)} rows in {out}")
 
 
 @session.command()

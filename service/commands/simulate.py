@@ -6,6 +6,7 @@ import click
 
 from twinjet.model.simulate import simulate_sky
 from twinjet.service.commands.options import bars
+from twinjet.service.commands.text import say
 
 
 @click.command()
@@ -24,4 +25,4 @@ def simulate(folder: Path, count: int, seed: int) -> None:
             seed=seed,
             progress=lambda done: progress.update(task, completed=done),
         )
-    click.echo(f"{folder / 'catalogue.csv'} (simulated, seed {seed})")
+    say(f"{folder / 'catalogue.csv'} (simulated, seed {seed})")

@@ -1,8 +1,6 @@
 """``twinjet sources``: what is indexed."""
 
 import csv
-import json
-import sys
 from pathlib import Path
 
 import click
@@ -18,6 +16,7 @@ from twinjet.service.commands.options import (
     existing_store_of,
     region_of,
 )
+from twinjet.service.commands.text import print_json, stdout
 
 
 @click.command()
@@ -62,9 +61,9 @@ def sources(
         for s in found
     ]
     if as_json:
-        click.echo(json.dumps(rows))
+        print_json(rows)
         return
     fields = ["source_id", "ra", "dec", "survey", *(c.name for c in current.columns)]
-    writer = csv.DictWriter(sys.stdout, fields)
+    writer = csv.DictWriter(stdout(), fields)
     writer.writeheader()
     writer.writerows(rows)

@@ -14,6 +14,7 @@ from twinjet.model.presets import PRESETS
 from twinjet.model.train import train as run_training
 from twinjet.model.training_set import read_training_set
 from twinjet.service.commands.options import errors
+from twinjet.service.commands.text import say
 from twinjet.service.commands.training import (
     DEVICE,
     HALF,
@@ -160,7 +161,7 @@ def train(
             report=_print_progress if rank.writes else lambda _: None,
         )
         if rank.writes:
-            click.echo(f"{out / encoder.card.name}.json: encoder {encoder.card.id}")
+            say(f"{out / encoder.card.name}.json: encoder {encoder.card.id}")
 
 
 def _print_progress(progress: Progress) -> None:
@@ -168,5 +169,4 @@ def _print_progress(progress: Progress) -> None:
         f"step {progress.step}/{progress.steps} loss {progress.loss:.3f} "
         f"spread {progress.spread:.2f} {progress.images_per_second:.0f} images/s "
         + " ".join(progress.warnings),
-        markup=False,
     )
