@@ -3,12 +3,14 @@
 import asyncio
 import hmac
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from typing import TypeVar
 
@@ -78,7 +80,8 @@ class Keyring:
         self._known: OrderedDict[bytes, tuple[ApiKey | None, float]] = OrderedDict()
         self._noted: dict[str, datetime] = {}
         self._notes: set[asyncio.Task[None]] = set()
-        self._asking: dict[bytes, asyncio.Task[ApiKey | None]] = {}
+        # What is being looked up for a key, and since when.
+        self._asking: dict[bytes, tuple[asyncio.Task[ApiKey | None], float]] = {}
         # Of its own: nobody's long search is to be waited for.
         self._threads = ThreadPoolExecutor(_THREADS, "keys")
 
@@ -115,18 +118,24 @@ class Keyring:
 
     async def _find(self, token: bytes) -> ApiKey | None:
         place = sha256(token).digest()
-        key, since = self._known.get(place, (None, float("-inf")))
-        if time.monotonic() - since <= _KNOWN_S:
+        now = time.monotonic()
+        key, since = self._known.get(place, (None, -math.inf))
+        if now - since <= _KNOWN_S:
             return key
-        # Those who come at once with one key ask once.
-        if place not in self._asking:
-            task = asyncio.create_task(self._look(token, place))
-            self._asking[place] = task
-            task.add_done_callback(lambda _: self._asking.pop(place, None))
-        return await asyncio.shield(self._asking[place])
+        # Those who come at once with one key ask once; what a slow store was asked
+        # longer ago it may have answered before the key was revoked.
+        task, since = self._asking.get(place, (None, -math.inf))
+        if task is None or now - since > _KNOWN_S:
+            task = asyncio.create_task(self._look(token, place, now))
+            self._asking[place] = task, now
+            task.add_done_callback(partial(self._has_looked, place))
+        return await asyncio.shield(task)
 
-    async def _look(self, token: bytes, place: bytes) -> ApiKey | None:
-        asked = time.monotonic()
+    def _has_looked(self, place: bytes, task: asyncio.Task[ApiKey | None]) -> None:
+        if self._asking.get(place, (None, 0.0))[0] is task:
+            del self._asking[place]
+
+    async def _look(self, token: bytes, place: bytes, asked: float) -> ApiKey | None:
         look = self._in_thread(lambda: self._keys().match(token))
         try:
             key = await asyncio.wait_for(look, _PATIENCE_S)
@@ -134,6 +143,8 @@ class Keyring:
             _log.warning("a key is refused, for the store does not answer: %s", exc)
             message = "keys cannot be looked up, for the metadata store does not answer"
             raise HTTPException(503, f"{message}; try again in a moment") from exc
+        if asked < self._known.get(place, (None, -math.inf))[1]:
+            return key  # somebody has asked later, and had an answer before
         self._known[place] = key, asked
         self._known.move_to_end(place)
         if len(self._known) > _KNOWN:

@@ -18,6 +18,8 @@ from scrapes import scraped, series
 from servers import free_port
 from serving import wait_until
 
+from twinjet.index.api_keys import ApiKeys
+from twinjet.index.database import create_engine
 from twinjet.service.config import Config
 from twinjet.service.metrics import FOLDER
 from twinjet.service.processes import STARTING_S
@@ -175,6 +177,51 @@ def test_a_process_that_dies_is_replaced(config: Config, log: Path) -> None:
         served.process.send_signal(signal.SIGTERM)
         assert served.process.wait(60) == 0
     assert f"[{killed.pid}] died" in log.read_text()
+
+
+@pytest.mark.slow
+def test_keys_and_limits_hold_in_every_process(config: Config, log: Path) -> None:
+    engine = create_engine(config.metadata_url)
+    keys = ApiKeys(engine)
+    key, token = keys.create("test", "read", requests_per_minute=10_000)
+
+    def statuses(process: psutil.Process, times: int, **headers: str) -> list[int]:
+        """Of requests to one process: the others do not run."""
+        others = [one for one in served.answering() if one != process]
+        for one in others:
+            one.suspend()
+        try:
+            return [
+                httpx.get(
+                    f"{served.url}/similar/T100%2B003",
+                    headers=headers | {"X-Forwarded-For": f"192.0.2.{n}"},
+                    timeout=60,
+                ).status_code
+                for n in range(times)
+            ]
+        finally:
+            for one in others:
+                one.resume()
+
+    with serving(config, log, TWINJET_REQUESTS_PER_MINUTE="4") as served:
+        wait_until(lambda: len(served.answering()) == _PROCESSES)
+        each = served.answering()
+        bearer = f"Bearer {token}"
+        for one in each:
+            assert statuses(one, 2, Authorization=bearer) == [200, 200]
+        keys.revoke(key.prefix)
+        time.sleep(1)
+        started = time.monotonic()
+        # These count as requests of the one who makes them, and leave two.
+        for one in each:
+            assert statuses(one, 1, Authorization=bearer) == [401]
+        # No proxy is trusted: whoever they say they are, they are one.
+        found = [statuses(one, 4) for one in each]
+        there = 2 + int((time.monotonic() - started) * 4 / 60)
+        assert {*found[0], *found[1]} == {200, 429}
+        assert found[1][-1] == 429
+        assert 2 <= [*found[0], *found[1]].count(200) <= there
+    engine.dispose()
 
 
 @pytest.mark.slow
