@@ -158,6 +158,8 @@ def build(
             catalogue, plan, workshop, max_failed_fraction=max_failed_fraction
         )
         if there is not None:
+            # A build that was killed after it had published has not done this.
+            retire(home, store, engine=workshop.engine)
             return Report(
                 number=there.number,
                 published=False,

@@ -123,7 +123,7 @@ def embeddings(
 @router.post(
     "/generations/{number}/publish",
     dependencies=[ADMIN],
-    responses=_ONE,
+    responses=_ONE | problems(507),
     summary="Serve an earlier build again, if its files are whole",
 )
 def publish(

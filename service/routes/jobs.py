@@ -101,7 +101,7 @@ async def events(
 @router.delete(
     "/jobs/{job_id}",
     summary="Cancel a job; one that has ended stays",
-    responses=problems(404),
+    responses=problems(404, 507),
 )
 def cancel(job_id: str, held: ResourcesDep, root: RootDep) -> JobOut:
     return JobOut.of(held.jobs.cancel(job_id), root)

@@ -70,7 +70,7 @@ async def put_list(
     "/lists/{name}",
     status_code=204,
     summary="Forget a list",
-    responses=problems(404, 409),
+    responses=problems(404, 409, 507),
     dependencies=[INGEST],
 )
 def delete_list(name: str, held: ResourcesDep) -> None:

@@ -172,7 +172,7 @@ def change(
     "/sessions/{session_id}",
     status_code=204,
     summary="Forget a session",
-    responses=_KNOWN,
+    responses=_KNOWN | problems(507),
     dependencies=[INGEST],
 )
 def delete(session_id: str, sessions: SessionsDep) -> None:

@@ -1,6 +1,12 @@
 """Every refusal that the description declares can be had, one request for each."""
 
+import os
+import shutil
+import sqlite3
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +17,7 @@ import sqlalchemy as sa
 from fastapi.testclient import TestClient
 from problems import assert_problem
 from pydantic import SecretStr
+from requirements import require
 from skies import index_sky, write_sky
 from starlette.types import Message
 from starlette.types import Scope as Connection
@@ -84,6 +91,12 @@ VALID: dict[str, Asked] = {
     "DELETE /lists/{name}": {},
 }
 
+# Those that take a file.
+FORMS = {
+    *("POST /similar", "POST /similar/batch", "POST /embeddings", "POST /probe"),
+    "PUT /lists/{name}",
+}
+
 NOBODY: dict[str, Asked] = {
     "GET /similar": {"params": {"ra": 1.0, "dec": -89.0}},
     "POST /similar": {"json": {"like": ["nobody"]}},
@@ -112,8 +125,12 @@ ELSEWHERE = {
 }
 
 
+# Whoever watches the service asks these, and they have nothing to refuse.
+HEALTH = {"GET /livez", "GET /readyz"}
+
+
 def operations(config: Config) -> dict[str, set[int]]:
-    """Declared refusals of each operation that has any."""
+    """Declared refusals of each operation but those of its health."""
     paths = create_app(config).openapi()["paths"]
     found = {
         f"{method.upper()} {path}": {
@@ -124,6 +141,7 @@ def operations(config: Config) -> dict[str, set[int]]:
         for path, methods in paths.items()
         for method, operation in methods.items()
     }
+    assert {name for name, statuses in found.items() if not statuses} == HEALTH
     return {name: statuses for name, statuses in found.items() if statuses}
 
 
@@ -179,14 +197,28 @@ class Service:
 
 @pytest.fixture
 def service(sky: Path, config: Config, tmp_path: Path) -> Iterator[Service]:
+    with served(sky, config, tmp_path, tmp_path / "home") as service:
+        yield service
+
+
+@contextmanager
+def served(
+    sky: Path,
+    config: Config,
+    folder: Path,
+    home: Path,
+    *,
+    max_upload_bytes: int = 100_000,
+) -> Iterator[Service]:
+    """A service over a home that is made, of two skies in a folder."""
     assert config.encoder is not None
     for name, sources in (("earlier", 41), ("sky", 40)):
-        write_sky(tmp_path / name, sources)
-        index_sky(tmp_path / name, tmp_path / "home", load_encoder(config.encoder))
+        write_sky(folder / name, sources)
+        index_sky(folder / name, home, load_encoder(config.encoder))
     changed = {
-        "home": tmp_path / "home",
+        "home": home,
         "admin_key": SecretStr(KEY),
-        "max_upload_bytes": 100_000,
+        "max_upload_bytes": max_upload_bytes,
         "body_stall_s": 0.5,
         "refresh_s": 3600,
     }
@@ -277,7 +309,13 @@ PROVOKED: dict[int, Callable[[Service, str], httpx.Response]] = {
 }
 
 
+# Had by tests of their own.
+BY_ITSELF = {408, 503, 507}
+
+
 def test_each_declared_refusal_can_be_had(service: Service, config: Config) -> None:
+    declared = set().union(*operations(config).values())
+    assert declared == PROVOKED.keys() | BY_ITSELF
     faults = []
     for name, statuses in operations(config).items():
         for status in sorted(statuses & PROVOKED.keys()):
@@ -352,6 +390,92 @@ def test_with_a_broken_store_who_declares_it_says_so(
         if told != declared:
             faults.append(f"{name}: {answer.status_code} {answer.text[:200]}")
     assert not faults, "\n".join(faults)
+
+
+# Where a form of more than a mebibyte waits on the disk.
+_LARGE = bytes(2**21)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder on a disk of its own, of 32 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount, unmount = shutil.which("mount"), shutil.which("umount")
+    if mount is None or unmount is None or os.geteuid():
+        require("mounts", available=False, reason="only root can mount a disk")
+        return
+    command = [mount, "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(disk)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    require("mounts", available=done.returncode == 0, reason=done.stderr.strip())
+    yield disk
+    subprocess.run([unmount, "--lazy", str(disk)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leave no byte of a disk; gives the file to remove."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    return filler
+
+
+def test_on_a_full_disk_who_declares_it_says_so_and_has_changed_nothing(
+    sky: Path,
+    config: Config,
+    tmp_path: Path,
+    small_disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
+    home = small_disk / "home"
+    with served(sky, config, tmp_path, home, max_upload_bytes=2**23) as service:
+        unused = service.path("/lists/{name}", name="unused")
+        assert service.request("PUT /lists/{name}", url=unused).is_success
+        for file in home.glob("*.sqlite"):
+            with closing(sqlite3.connect(file)) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        before = kept(service)
+        filler = fill(small_disk)
+        asked = operations(config)
+        del asked["GET /jobs/{job_id}/events"]  # which goes on until the job ends
+        faults = []
+        for name, statuses in asked.items():
+            answer = asked_for_much(service, name)
+            if (answer.status_code == 507) != (507 in statuses):
+                faults.append(f"{name}: {answer.status_code} {answer.text[:200]}")
+            elif 507 in statuses:
+                assert_problem(answer, 507, "storage-full")
+        assert not faults, "\n".join(faults)
+        assert kept(service) == before
+        filler.unlink()
+        for name in asked:
+            answer = asked_for_much(service, name)
+            assert answer.status_code != 507, (name, answer.text)
+
+
+def asked_for_much(service: Service, name: str) -> httpx.Response:
+    """A request of an operation that has something to write; forms are large."""
+    path = name.split(" ", 1)[1]
+    if name in FORMS:
+        return service.request(name, json=None, **_file(_LARGE))
+    if name == "POST /jobs/reindex":
+        return service.request(name, json={"cutouts": "/sky/second"})
+    if name == "PATCH /sessions/{session_id}":
+        version = service.request("GET /sessions/{session_id}").json()["version"]
+        return service.request(name, json={"version": version, "notes": "z"})
+    if name == "PUT /sessions/{session_id}/rounds/{number}":
+        return service.request(name, url=service.path(path, number="2"))
+    if name == "DELETE /lists/{name}":
+        return service.request(name, url=service.path(path, name="unused"))
+    return service.request(name)
+
+
+def kept(service: Service) -> list[Any]:
+    """What has been written, as the service says it."""
+    names = ("/sessions", "/lists", "/jobs", "/generations")
+    return [service.client.get(name, headers=ADMIN).json() for name in names]
 
 
 # GET /similar/batch asks for a source of that name, GET /jobs/reindex for such a job.
