@@ -19,7 +19,8 @@ from twinjet.model.errors import (
 # 16 Mpx float32 are 64 MiB.
 MAX_PIXELS = 16 * 2**20
 
-# Below this there is not even one beam of sky around a source.
+# The field of the shipped encoders, 144 arcsec, has 23 pixels in TGSS. In fewer than
+# these there is not even a beam of sky around a source.
 MIN_SIDE_PX = 16
 
 # A cutout at the edge of a survey keeps its meaning down to about half.

@@ -98,7 +98,9 @@ def _gunzip(data: bytes) -> bytes:
         raise MalformedFitsError(msg) from exc
     if len(unpacked) > MAX_UNPACKED_BYTES:
         msg = f"the file unpacks to more than {MAX_UNPACKED_BYTES} bytes"
-        raise DecompressionLimitError(msg, limit=MAX_UNPACKED_BYTES)
+        raise DecompressionLimitError(
+            msg, limit=MAX_UNPACKED_BYTES, actual=len(unpacked)
+        )
     if not unzip.eof:
         msg = f"the gzip layer ends early, after {len(unpacked)} unpacked bytes"
         raise TruncatedFileError(msg, actual=len(unpacked))

@@ -78,7 +78,7 @@ class TruncatedFileError(CutoutError):
 
 
 class DecompressionLimitError(CutoutError):
-    """The file expands to more than the limit."""
+    """The file expands to more than the limit; `actual` is what had come by then."""
 
 
 class NoImageError(CutoutError):

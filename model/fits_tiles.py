@@ -194,7 +194,7 @@ def _check_gzip(stream: memoryview, limit: int, tile: str) -> None:
         raise MalformedFitsError(msg) from exc
     if unpacked > limit:
         msg = f"{tile} unpacks to more than the {limit} bytes that its pixels can have"
-        raise DecompressionLimitError(msg, limit=limit)
+        raise DecompressionLimitError(msg, limit=limit, actual=unpacked)
     if not unzip.eof:
         msg = f"{tile} ends early, after {unpacked} unpacked bytes"
         raise TruncatedFileError(msg, actual=unpacked)

@@ -110,7 +110,7 @@ _OVERLOAD = "overload"
 # What a status of the framework itself is called.
 _BY_STATUS = {
     400: "malformed-multipart",
-    401: "unauthorized",
+    401: "unauthenticated",
     403: "forbidden",
     404: "not-found",
     405: "method-not-allowed",

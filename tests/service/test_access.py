@@ -158,7 +158,7 @@ def test_what_needs_no_key_is_a_setting(
     if LEVELS.index(wanted) <= open_to_all:
         assert answer.status_code in {200, 404}
         return
-    problem = assert_problem(answer, 401, "unauthorized")
+    problem = assert_problem(answer, 401, "unauthenticated")
     assert f"a key of scope {wanted}" in problem["detail"]
     assert answer.headers["WWW-Authenticate"] == 'Bearer realm="twinjet"'
 
@@ -173,7 +173,7 @@ def test_a_key_takes_nothing_from_what_needs_none(config: Config, make: Make) ->
 def test_reading_is_open_where_nothing_is_said(config: Config) -> None:
     with client_of(config, anonymous=None) as client:
         assert ask(client, "read").status_code == 200
-        assert_problem(ask(client, "ingest"), 401, "unauthorized")
+        assert_problem(ask(client, "ingest"), 401, "unauthenticated")
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_key_that_nobody_has_made_opens_nothing(
     method, path = REQUESTS[level]
     with client_of(config, anonymous="read", admin_key=ADMIN_KEY) as client:
         answer = client.request(method, path, headers=bearing(token))
-        problem = assert_problem(answer, 401, "unauthorized")
+        problem = assert_problem(answer, 401, "unauthenticated")
         assert problem["detail"] == "the key is unknown"
         assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
         assert client.get("/livez", headers=bearing(token)).status_code == 200
@@ -224,10 +224,10 @@ def test_bearer_is_read_as_the_standard_has_it(closed: TestClient, make: Make) -
         assert answer.status_code == 200, value
     for value in (f"Basic {token}", token, f"Bearer{token}", f"Token {token}"):
         answer = closed.get("/sources?limit=1", headers={"Authorization": value})
-        problem = assert_problem(answer, 401, "unauthorized")
+        problem = assert_problem(answer, 401, "unauthenticated")
         assert "Authorization: Bearer KEY" in problem["detail"]
     twice = [("Authorization", f"Bearer {token}")] * 2
-    assert_problem(closed.get("/sources", headers=twice), 401, "unauthorized")
+    assert_problem(closed.get("/sources", headers=twice), 401, "unauthenticated")
 
 
 def test_a_revoked_key_opens_nothing_in_any_process_after_a_second(
@@ -243,11 +243,12 @@ def test_a_revoked_key_opens_nothing_in_any_process_after_a_second(
         ApiKeys(engine).revoke(key.prefix)
         time.sleep(1)
         assert [ask(one, "read", token).status_code for one in services] == [401, 401]
-        problem = assert_problem(ask(services[0], "read", token), 401, "unauthorized")
+        answer = ask(services[0], "read", token)
+        problem = assert_problem(answer, 401, "unauthenticated")
         assert problem["detail"].startswith(f"the key {key.prefix} was revoked at ")
         # Who has not the whole key is told nothing of it.
         other = ask(services[0], "read", token[:-1])
-        assert assert_problem(other, 401, "unauthorized")["detail"] == (
+        assert assert_problem(other, 401, "unauthenticated")["detail"] == (
             "the key is unknown"
         )
     engine.dispose()
@@ -321,7 +322,7 @@ def test_a_key_expires_though_it_was_just_looked_up(
     app.state.keyring = Keyring(lambda: ApiKeys(engine), None, now=lambda: clock[0])
     assert ask(closed, "read", token).status_code == 200
     clock[0] = expires
-    problem = assert_problem(ask(closed, "read", token), 401, "unauthorized")
+    problem = assert_problem(ask(closed, "read", token), 401, "unauthenticated")
     assert "expired at 2030-01-01T00:00:01Z" in problem["detail"]
     engine.dispose()
 
@@ -413,7 +414,7 @@ def test_a_refusal_does_not_wait_for_the_body(config: Config) -> None:
         with server.connection() as client:
             client.sendall(head)
             status, headers, problem = read_answer(client)
-    assert (status, problem["type"]) == (401, "/problems/unauthorized")
+    assert (status, problem["type"]) == (401, "/problems/unauthenticated")
     assert "x-content-type-options" in headers
 
 

@@ -212,7 +212,7 @@ def test_who_is_refused_anyway_takes_no_place(config: Config) -> None:
         wait_until(lambda: held.begun == 1)
         wrong = {"Authorization": "Bearer of nothing"}
         answer = httpx.get(f"{served.url}/held", headers=wrong, timeout=_LONG_S)
-        assert_problem(answer, 401, "unauthorized")
+        assert_problem(answer, 401, "unauthenticated")
         held.go_on.set()
         assert first.result().status_code == 200
 

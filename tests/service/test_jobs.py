@@ -110,7 +110,7 @@ def test_without_the_key_nothing_is_told(
     client: TestClient, method: str, path: str, headers: dict[str, str]
 ) -> None:
     answer = client.request(method, path, headers=headers, json={"cutouts": "x"})
-    assert_problem(answer, 401, "unauthorized")
+    assert_problem(answer, 401, "unauthenticated")
     assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
 
 
@@ -120,7 +120,7 @@ def test_a_service_without_an_admin_key_knows_none(
     monkeypatch.delenv("TWINJET_ADMIN_KEY")
     with TestClient(create_app(Config(home=config.home))) as client:
         answer = client.post("/jobs/reindex", json=body(config), headers=ADMIN)
-        assert_problem(answer, 401, "unauthorized")
+        assert_problem(answer, 401, "unauthenticated")
 
 
 @pytest.mark.parametrize(

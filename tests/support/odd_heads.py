@@ -5,25 +5,25 @@ from raw_requests import KEY, Rows, get, sent
 HEADERS: Rows = {
     "a key that is no ASCII": (
         get("/jobs").replace(KEY.encode(), b"\xff\xfe\x80"),
-        *(401, "unauthorized"),
+        *(401, "unauthenticated"),
     ),
     "a key of another scheme": (
         get("/jobs").replace(b"Bearer", b"Basic"),
-        *(401, "unauthorized"),
+        *(401, "unauthenticated"),
     ),
     "an empty key": (
         get("/jobs").replace(KEY.encode(), b""),
-        *(401, "unauthorized"),
+        *(401, "unauthenticated"),
     ),
     "a key of blanks": (
         get("/jobs").replace(KEY.encode(), b"  \t "),
-        *(401, "unauthorized"),
+        *(401, "unauthenticated"),
     ),
     "another key before the right one": (
         get("/jobs").replace(
             b"Authorization", b"Authorization: Bearer x\r\nAuthorization"
         ),
-        *(401, "unauthorized"),
+        *(401, "unauthenticated"),
     ),
     "Accept of nonsense": (get("/similar/T100+003", "Accept: ;;q=,/,*"), 200, None),
     "Accept of no number": (

@@ -7,11 +7,32 @@ import httpx2 as httpx
 from oddities import Oddity, plain
 from processes import Memory
 
-from twinjet.model.errors import NoUsablePixelsError
-from twinjet.service.errors import lookup
+from twinjet.model import errors
 
 MOST_SECONDS = 10
 MOST_BYTES = 256 * 2**20
+
+# Status and problem type of what is wrong with a file; clients go by them.
+REFUSED_AS = {
+    errors.EmptyFileError: (422, "empty-upload"),
+    errors.UnsupportedFormatError: (415, "unsupported-media-type"),
+    errors.MalformedFitsError: (422, "malformed-fits"),
+    errors.MalformedImageError: (422, "malformed-image"),
+    errors.TruncatedFileError: (422, "truncated-file"),
+    errors.DecompressionLimitError: (413, "decompression-limit"),
+    errors.TooManyHdusError: (422, "too-many-hdus"),
+    errors.NoImageError: (422, "no-image-hdu"),
+    errors.AmbiguousImageError: (422, "ambiguous-image"),
+    errors.ImageTooLargeError: (413, "image-too-large"),
+    errors.ImageTooSmallError: (422, "image-too-small"),
+    errors.UnsupportedPixelsError: (422, "unsupported-pixels"),
+    errors.NoUsablePixelsError: (422, "no-usable-pixels"),
+}
+
+# Those that are told with what was passed, and by what.
+WITH_LIMIT = {
+    *("decompression-limit", "too-many-hdus", "image-too-large", "image-too-small"),
+}
 
 Post = Callable[..., httpx.Response]
 
@@ -59,13 +80,18 @@ def _fault(odd: Oddity, answer: httpx.Response, expected: list[str]) -> str | No
     body = answer.json()
     if odd.error is None and not odd.faint:
         return _answer_fault(odd, answer, expected)
-    if not 400 <= answer.status_code < 500:
-        return f"status {answer.status_code}"
     if answer.headers["content-type"] != "application/problem+json":
         return f"no problem document: {answer.headers['content-type']}"
-    known = lookup(odd.error or NoUsablePixelsError)
+    error = odd.error or errors.NoUsablePixelsError
+    # What a damaged file is refused for depends on what is read of it first.
+    wanted = REFUSED_AS.get(error)
+    known = set(REFUSED_AS.values()) if wanted is None else {wanted}
     got = (answer.status_code, body["type"].removeprefix("/problems/"))
-    return f"{got} instead of {known}" if known not in {None, got} else None
+    if got not in known:
+        return f"{got} instead of {wanted}"
+    if got[1] in WITH_LIMIT and None in {body.get("limit"), body.get("actual")}:
+        return f"{got} without its limit or value: {body}"
+    return None
 
 
 def _answer_fault(

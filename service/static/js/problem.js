@@ -7,7 +7,7 @@ const advice = [
   [/unsupported-media-type/, "Twinjet reads FITS (plain, gzip or tile-compressed), PNG and JPEG."],
   [/no-usable-pixels/, "The cutout must hold finite pixels that are not all alike, with the source in the middle."],
   [/no-generation|index-unavailable/, "Nothing is indexed yet, or the index is away. Whoever runs the service builds one with: twinjet index DIR"],
-  [/unauthorized/, "This service asks for a key. Whoever runs it makes one with: twinjet keys create NAME. It stays in this tab."],
+  [/unauthenticated/, "This service asks for a key. Whoever runs it makes one with: twinjet keys create NAME. It stays in this tab."],
   [/overloaded|too-many-requests/, "Wait some seconds and try again."],
 ];
 
