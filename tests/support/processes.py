@@ -27,6 +27,16 @@ def children_of(process: int) -> set[int]:
     return found
 
 
+def decoders_of(server: int) -> set[int]:
+    """Those of its children that read what strangers send."""
+    return {
+        process
+        for process in children_of(server)
+        if b"twinjet.service.decoding.images"
+        in _read(_PROC / str(process) / "cmdline").split(b"\0")
+    }
+
+
 def forget_peak(process: int) -> None:
     """Have the highest memory counted from now on."""
     (_PROC / str(process) / "clear_refs").write_text("5", encoding="ascii")
