@@ -26,10 +26,9 @@ test: $(VENV)/.developed ## run every test, on all cores
 	$(BIN)/pytest -n auto --maxprocesses 8
 
 torture: $(VENV)/.developed ## the long form of the tests, and the fuzzers; hours
-	$(BIN)/pytest -m torture
+	$(BIN)/python benchmarks/torture.py $(if $(WRITE),--write)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[torture]'
-	for target in headers decode where region moc; do \
-	  $(BIN)/python tests/fuzz/fuzz.py $$target $(or $(SECONDS_EACH),600) || exit 1; done
+	$(BIN)/python benchmarks/torture.py --fuzz $(or $(SECONDS_EACH),600) $(if $(WRITE),--write)
 
 audit: $(VENV)/.developed ## safe versions, licences, faults that bandit knows; an SBOM, in dist/
 	$(BIN)/pytest tests/test_supply_chain.py

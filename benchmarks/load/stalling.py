@@ -24,9 +24,24 @@ _SETTLE_S = 2.0
 
 
 class Stalled:
-    """Connections that send a beginning, then a byte now and then."""
+    """Connections that send a beginning, then a byte now and then.
 
-    def __init__(self, port: int, count: int, begin: bytes, trickle: bytes) -> None:
+    Parameters
+    ----------
+    port
+        Of the server.
+    count
+        How many there are.
+    begin, trickle
+        What each sends at first, and then every second.
+    again
+        Whether one that was cut off comes again, and at once.
+    """
+
+    def __init__(
+        self, port: int, count: int, begin: bytes, trickle: bytes, *, again: bool
+    ) -> None:
+        self._again = again
         self._port = port
         self._count = count
         self._begin = begin
@@ -48,6 +63,8 @@ class Stalled:
                 self.closed += gone.done()
                 gone.cancel()
                 writer.transport.abort()
+                if not self._again:
+                    return
             except OSError:
                 await asyncio.sleep(_EACH_S)
 
@@ -75,7 +92,6 @@ def measure(args: argparse.Namespace) -> None:
     cutout = next(cutouts_of(args.work).rglob("*.fits")).read_bytes()
     form = upload(cutout)
     begun = {
-        "none": None,
         "silent": (b"", b""),
         "headers, a byte a second": (get("/similar/S0000001%2B00")[:-2], b"a"),
         "half a body, then nothing": (form[: len(form) // 2], b""),
@@ -85,21 +101,26 @@ def measure(args: argparse.Namespace) -> None:
     with serving(home, cores()[0]) as server:
         bench = Bench(args, server.port, "id")
         rate = 0.5 * bench.capacity()[0]
-        for name, parts in begun.items():
-            stalled = Stalled(
-                server.port, args.clients if parts else 0, *(parts or (b"", b""))
-            )
+        loads = [("none", False, 0, (b"", b""))]
+        loads += [
+            (name, again, args.clients, parts)
+            for again in (False, True)
+            for name, parts in begun.items()
+        ]
+        for name, again, count, parts in loads:
+            stalled = Stalled(server.port, count, *parts, again=again)
             with stalled.there():
                 found = figures(bench.load((rate, args.seconds)), 0.0, args.seconds)
-            raw[name] = found.raw() | {
+            then = "" if not count else ", come again" if again else ", stay away"
+            raw[name + then] = found.raw() | {
                 "opened": stalled.opened,
                 "closed_by_server": stalled.closed,
             }
             rows.append(
                 (
-                    *(name, f"{stalled.opened}", f"{stalled.closed}", f"{found.asked}"),
-                    *(f"{found.refused + found.failed}", f"{found.p50_ms:.1f}"),
-                    f"{found.p99_ms:.1f}",
+                    *(name + then, f"{stalled.opened}", f"{stalled.closed}"),
+                    *(f"{found.asked}", f"{found.refused + found.failed}"),
+                    *(f"{found.p50_ms:.1f}", f"{found.p99_ms:.1f}"),
                 )
             )
     titles = (
@@ -108,7 +129,8 @@ def measure(args: argparse.Namespace) -> None:
     )
     text = (
         f"{head()}\n\n{rate:.1f} searches by ID a second, half of the capacity, over "
-        f"{args.sources:,} sources, beside {args.clients} clients that stall and come "
-        f"again when they are cut off.\n\n{table(titles, rows)}"
+        f"{args.sources:,} sources, beside {args.clients} clients that stall. When "
+        "they are cut off, many at once, they stay away or come again at once.\n\n"
+        f"{table(titles, rows)}"
     )
     tell("slow-clients", text, raw, write=args.write)

@@ -57,7 +57,13 @@ _Scale = Annotated[
 ]
 _Hdu = Annotated[
     int | None,
-    Query(ge=0, le=15, description="HDU of the image; the first 2-D one when absent"),
+    Query(
+        ge=0,
+        le=15,
+        description="HDU of the image. When absent it is the primary one, or the only "
+        "extension that holds an image and is no map of noise, weights or flags; where "
+        "there are several, the refusal lists them",
+    ),
 ]
 _Invariant = Annotated[
     bool | None,

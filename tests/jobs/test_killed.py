@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
@@ -159,7 +159,11 @@ def test_killed_at_every_boundary_of_every_step(installation: Installation) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("least", [6, pytest.param(50, marks=pytest.mark.torture)])
-def test_killed_at_random_moments(installation: Installation, least: int) -> None:
+def test_killed_at_random_moments(
+    installation: Installation,
+    least: int,
+    record_property: Callable[[str, object], None],
+) -> None:
     first_generation(installation)
     rng = random.Random(4)  # noqa: S311 - no secret
     kills = jobs = 0
@@ -177,6 +181,7 @@ def test_killed_at_random_moments(installation: Installation, least: int) -> Non
             wait_for_end(installation, job.id)
         time.sleep(0.5)
     assert kills >= least
+    record_property("killed", f"{kills} times, in {jobs} jobs")
     assert set(questions.answers) <= set(range(1, jobs + 2))
     assert jobs + 1 in questions.answers
     no_shard_was_made_twice(installation)

@@ -7,6 +7,7 @@ brute force over what the generation was made of; damage is harmless where it do
 
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -60,7 +61,9 @@ def test_a_damaged_home_gives_true_answers_or_none(
     originals: Path,
     card: Path,
     tmp_path: Path,
+    *,
     cases: int,
+    record_property: Callable[[str, object], None],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     counts: Counter[tuple[str, str]] = Counter()
@@ -75,13 +78,18 @@ def test_a_damaged_home_gives_true_answers_or_none(
         counts[kind, outcome] += 1
         wrong += [f"{kind}, case {case}: {fault}" for fault in faults]
         shutil.rmtree(home)
+    outcomes: Counter[str] = Counter()
+    for (_, outcome), count in counts.items():
+        outcomes[outcome] += count
+    said = ", ".join(f"{outcomes[one]} {one}" for one in sorted(outcomes))
+    said = f"{cases} damaged homes, {len(wrong)} wrong answers: {said}"
+    record_property("damaged", said)
     with capsys.disabled():
-        print(f"\n{cases} damaged homes, {len(wrong)} wrong answers")  # noqa: T201
+        print(f"\n{said}")  # noqa: T201
         for (kind, outcome), count in sorted(counts.items()):
             print(f"  {count:5} {kind}: {outcome}")  # noqa: T201
     assert not wrong
-    refused = sum(n for (_, outcome), n in counts.items() if outcome != "answered")
-    assert refused > cases // 2
+    assert outcomes.total() - outcomes["answered"] > cases // 2
 
 
 def opened(config: Config) -> tuple[str, list[str]]:

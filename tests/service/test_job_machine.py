@@ -1,6 +1,6 @@
 """Jobs in any order of requests: one key is one job, whatever comes between."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import count
@@ -162,7 +162,10 @@ def test_jobs_are_what_was_asked_for_in_any_order(service: Service) -> None:
 
 
 @pytest.mark.torture
-def test_so_they_are_at_length(service: Service) -> None:
+def test_so_they_are_at_length(
+    service: Service, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("run", "200 runs of up to 40 steps")
     run(service, examples=200, steps=40)
 
 

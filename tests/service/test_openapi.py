@@ -1,6 +1,6 @@
 """The API keeps what its description says, whatever is asked within it or beside it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,9 @@ def test_all_operations_keep_to_their_description(app: FastAPI) -> None:
 
 
 @pytest.mark.torture
-def test_so_they_do_at_length(app: FastAPI) -> None:
+def test_so_they_do_at_length(
+    app: FastAPI, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("asked", "300 examples of each operation, up to 30 steps of links")
     if faults := faults_of(app, examples=300, steps=30):
         pytest.fail(faults, pytrace=False)

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Any, ClassVar
 
@@ -175,5 +175,8 @@ def test_a_session_holds_what_was_said_in_any_order(service: Service) -> None:
 
 
 @pytest.mark.torture
-def test_so_it_does_at_length(service: Service) -> None:
+def test_so_it_does_at_length(
+    service: Service, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("run", "150 runs of up to 40 steps")
     run(service, examples=150, steps=40)
