@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2 as httpx
+import pytest
 from commands import TWINJET
 from servers import free_port
 from serving import read_answer, upload_bytes, wait_until
@@ -96,6 +97,19 @@ def test_what_has_begun_is_finished(config: Config, sky: Path) -> None:
         status, headers, answer = read_answer(client)
         assert (status, headers["connection"]) == (200, "close")
         assert answer["neighbours"][0]["source"]["source_id"] == "T100+003"
+        assert process.wait(_BOUND_S) in {0, -signal.SIGTERM}
+
+
+@pytest.mark.slow
+def test_a_request_that_never_ends_does_not_keep_it(config: Config, sky: Path) -> None:
+    head, body = upload_bytes("/similar", (sky / "T003.fits").read_bytes())
+    with (
+        serving(config, drain_s="0", body_stall_s="3600") as (process, port),
+        connect(port) as client,
+    ):
+        client.sendall(head + body[:-1])
+        process.send_signal(signal.SIGTERM)
+        # It could have said so for an hour; the client is still there.
         assert process.wait(_BOUND_S) in {0, -signal.SIGTERM}
 
 
