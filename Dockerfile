@@ -9,11 +9,13 @@ COPY service ./service
 RUN python -m build --wheel --outdir /dist
 
 FROM python:3.12-slim AS install
+# All but torch and what it brings with it is checked against its SHA-256.
 # PyPI's torch for Linux carries CUDA; name an index of CPU wheels to do without.
 ARG PIP_EXTRA_INDEX_URL=""
-COPY constraints.txt /
+COPY constraints.txt requirements.lock /
 COPY --from=build /dist /dist
 RUN python -m venv /opt/twinjet \
+ && /opt/twinjet/bin/python -m pip install --no-cache-dir --no-deps --require-hashes -r /requirements.lock \
  && wheel=$(ls /dist/*.whl) \
  && PIP_EXTRA_INDEX_URL="$PIP_EXTRA_INDEX_URL" \
     /opt/twinjet/bin/python -m pip install --no-cache-dir -c /constraints.txt "${wheel}[archives,openvino,otel,stacks]"

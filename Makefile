@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 RECIPE := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test torture audit lint types bench bench-encode bench-quality bench-reindex bench-search build constraints clean
+.PHONY: help serve test torture audit lint types bench bench-encode bench-quality bench-reindex bench-search build constraints lock clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -68,6 +68,9 @@ build: $(VENV)/.developed ## the wheel, in dist/
 
 constraints: ## write constraints.txt anew from what pip resolves today
 	sh .ci/constraints
+
+lock: $(VENV)/.developed ## write requirements.lock, the hashes of what the image installs
+	$(BIN)/python .ci/lock
 
 clean: ## remove the environment and what was built
 	rm -rf $(VENV) dist build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -57,6 +57,23 @@ def test_pins_are_not_below_what_is_safe() -> None:
     assert not low
 
 
+def test_the_lock_of_the_image_has_the_pins_and_a_hash_of_each() -> None:
+    text = (ROOT / "requirements.lock").read_text()
+    entries = re.findall(
+        r"^(\S+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$", text, re.MULTILINE
+    )
+    assert len(entries) == text.count("==")
+    locked = {name: Version(version) for name, version, _ in entries}
+    pinned = pins()
+    assert {name: pinned[name] for name in locked if name in pinned} == {
+        name: version for name, version in locked.items() if name in pinned
+    }
+    # All that the service needs; what torch brings with it is its own affair.
+    needed = {canonicalize_name(p.name) for p in installed("twinjet", set())}
+    bare = {canonicalize_name(p.name) for p in installed("torch", set())}
+    assert needed - bare - {"twinjet"} <= locked.keys()
+
+
 def test_requirements_ask_for_nothing_below_what_is_safe() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [Requirement(text) for text in project["dependencies"]]

@@ -4,12 +4,13 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx2 as httpx
 import pytest
 import yaml
-from commands import TWINJET, run_twinjet
+from commands import TWINJET
 from processes import server_over
 from requirements import require
 from servers import free_port
@@ -22,33 +23,37 @@ ROOT = Path(__file__).parents[2]
 # As the image has it.
 USER = "10001"
 
-# Of a mount namespace of its own: all is read-only but the home and a small disk.
-CONFINED = f"""
+# Of a mount namespace of its own: all is read-only but a folder and a small disk.
+CONFINED = """
 mount --bind "$1" /mnt
 mount -t tmpfs -o size=512m tmpfs /media
 mount -o remount,bind,ro /
-shift
-exec setpriv --reuid={USER} --regid={USER} --clear-groups --no-new-privs \
+user=$2
+shift 2
+exec setpriv --reuid=$user --regid=$user --clear-groups --no-new-privs \
   --bounding-set=-all --inh-caps=-all "$@"
 """
 
+ENVIRONMENT = os.environ | {
+    "HOME": "/home/twinjet",  # which is not there
+    "TMPDIR": "/media",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
+
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def user() -> str:
+    """The one of the image; root where nobody else may run this Python."""
     needed = (os.geteuid() == 0, shutil.which("unshare"), shutil.which("setpriv"))
     reason = "takes root, unshare and setpriv"
     require("mounts", available=all(needed), reason=reason)
-    other = ["setpriv", f"--reuid={USER}", "--clear-groups", str(TWINJET), "--version"]
-    done = subprocess.run(other, capture_output=True, text=True, check=False)
-    require("mounts", available=done.returncode == 0, reason=done.stderr.strip())
-    run_twinjet("simulate", tmp_path / "sky", "--count", 30)
-    run_twinjet("index", tmp_path / "sky", home=tmp_path / "home")
-    for path in (tmp_path / "home", *(tmp_path / "home").rglob("*")):
-        os.chown(path, int(USER), int(USER))
-    return tmp_path / "home"
+    again = "import subprocess, sys; subprocess.run([sys.executable, '-V'], check=True)"
+    command = ["setpriv", f"--reuid={USER}", "--clear-groups", sys.executable]
+    done = subprocess.run([*command, "-c", again], capture_output=True, check=False)
+    return USER if done.returncode == 0 else "0"
 
 
-def test_it_serves_as_nobody_on_a_read_only_root(home: Path, tmp_path: Path) -> None:
+def test_it_serves_as_nobody_on_a_read_only_root(user: str, tmp_path: Path) -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     api = compose["services"]["api"]
     assert api["read_only"]
@@ -59,14 +64,30 @@ def test_it_serves_as_nobody_on_a_read_only_root(home: Path, tmp_path: Path) -> 
     assert api["mem_limit"]
     assert f"--uid {USER}" in (ROOT / "Dockerfile").read_text()
 
+    data = tmp_path / "data"
+    data.mkdir()
+    os.chown(data, int(user), int(user))
+
+    def confined(*arguments: str) -> list[str]:
+        begin = [
+            "unshare",
+            "--mount",
+            "sh",
+            "-e",
+            "-c",
+            CONFINED,
+            "sh",
+            str(data),
+            user,
+        ]
+        return [*begin, str(TWINJET), *arguments]
+
+    for arguments in (
+        ("simulate", "/mnt/sky", "--count", "30"),
+        ("index", "/mnt/sky", "--home", "/mnt/home"),
+    ):
+        subprocess.run(confined(*arguments), env=ENVIRONMENT, check=True)
     port = free_port()
-    command = [str(TWINJET), "serve", "--home", "/mnt", "--port", str(port)]
-    confined = ["unshare", "--mount", "sh", "-e", "-c", CONFINED, "sh", str(home)]
-    environment = {
-        **{name: value for name, value in os.environ.items() if name != "HOME"},
-        "TMPDIR": "/media",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
     root = f"http://127.0.0.1:{port}"
 
     def is_ready() -> bool:
@@ -76,18 +97,19 @@ def test_it_serves_as_nobody_on_a_read_only_root(home: Path, tmp_path: Path) -> 
         except httpx.TransportError:
             return False
 
-    with subprocess.Popen([*confined, *command], env=environment) as process:
+    command = confined("serve", "--home", "/mnt/home", "--port", str(port))
+    with subprocess.Popen(command, env=ENVIRONMENT) as process:
         try:
             wait_until(is_ready, patience_s=120)
-            server = server_over(Path("/mnt"))
+            server = server_over(Path("/mnt/home"))
             status = Path(f"/proc/{server}/status").read_text(encoding="ascii")
             told = dict(line.split(":\t", 1) for line in status.splitlines() if line)
-            assert told["Uid"].split() == [USER] * 4
+            assert told["Uid"].split() == [user] * 4
             assert int(told["CapEff"], 16) == int(told["CapBnd"], 16) == 0
             assert told["NoNewPrivs"] == "1"
             source = httpx.get(f"{root}/sources?limit=1").json()["sources"][0]
             assert httpx.get(root + source["links"]["similar"]).is_success
-            cutout = next((tmp_path / "sky").rglob("*.fits")).read_bytes()
+            cutout = next((data / "sky").rglob("*.fits")).read_bytes()
             # Larger than what a form keeps in memory.
             padded = cutout + bytes(2**21)
             for data in (cutout, padded):
