@@ -112,8 +112,8 @@ def test_it_serves_as_nobody_on_a_read_only_root(user: str, tmp_path: Path) -> N
             cutout = next((data / "sky").rglob("*.fits")).read_bytes()
             # Larger than what a form keeps in memory.
             padded = cutout + bytes(2**21)
-            for data in (cutout, padded):
-                sent = httpx.post(f"{root}/similar", files={"file": data}, timeout=60)
+            for file in (cutout, padded):
+                sent = httpx.post(f"{root}/similar", files={"file": file}, timeout=60)
                 assert sent.is_success, sent.text
         finally:
             process.send_signal(signal.SIGTERM)
