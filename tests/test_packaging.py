@@ -69,6 +69,19 @@ def test_every_route_is_in_the_readme_and_described(readme: str) -> None:
         assert all(operation["summary"] for operation in operations.values())
 
 
+def test_what_the_image_copies_is_sent_to_its_build() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    copied = {
+        path.removeprefix("./")
+        for line in lines
+        if line.startswith("COPY ") and "--from" not in line
+        for path in line.split()[1:-1]
+    }
+    sent = (ROOT / ".dockerignore").read_text().splitlines()
+    assert {"constraints.txt", "requirements.lock", "service"} <= copied
+    assert copied <= {line.removeprefix("!") for line in sent if line.startswith("!")}
+
+
 def test_compose_has_the_services_and_no_secret() -> None:
     compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
     assert set(compose["services"]) == {"api", "worker", "postgres"}

@@ -53,7 +53,7 @@ def show(
         # A pipe has no width; a table that is cut to 80 columns helps nobody there.
         width = None if sys.stdout.isatty() else 200
         Terminal(width=width).print(_drawn(table, title))
-    elif output == "csv":
+    elif output == "csv" and sys.stdout.isatty():
         stdout().write(table.written(output).decode())
     else:
         print_bytes(table.written(output))

@@ -34,7 +34,7 @@ from twinjet.service.commands.options import (
     region_of,
 )
 from twinjet.service.commands.printing import FORMAT, Output, about, show
-from twinjet.service.commands.text import print_json
+from twinjet.service.commands.text import print_json, printable
 from twinjet.service.config import Config
 from twinjet.service.encoders import encoder_of
 from twinjet.service.tables import batch_table, neighbours_table, outliers_table
@@ -259,7 +259,7 @@ def _example(
     try:
         cutout = read_cutout(path, pixel_scale_arcsec=pixel_scale)
     except CutoutError as exc:
-        msg = f"{text}: {exc}"
+        msg = printable(f"{text}: {exc}")
         raise click.ClickException(msg) from exc
     for note in cutout.notes:
         errors.print(f"{path.name}: {note}")

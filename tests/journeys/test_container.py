@@ -47,6 +47,9 @@ def user() -> str:
     needed = (os.geteuid() == 0, shutil.which("unshare"), shutil.which("setpriv"))
     reason = "takes root, unshare and setpriv"
     require("mounts", available=all(needed), reason=reason)
+    apart = ["unshare", "--mount", "true"]
+    alone = subprocess.run(apart, check=False).returncode
+    require("mounts", available=alone == 0, reason="nothing can be mounted apart")
     again = "import subprocess, sys; subprocess.run([sys.executable, '-V'], check=True)"
     command = ["setpriv", f"--reuid={USER}", "--clear-groups", sys.executable]
     done = subprocess.run([*command, "-c", again], capture_output=True, check=False)
@@ -117,4 +120,7 @@ def test_it_serves_as_nobody_on_a_read_only_root(user: str, tmp_path: Path) -> N
                 assert sent.is_success, sent.text
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(timeout=60) in {0, -signal.SIGTERM}
+            try:
+                assert process.wait(timeout=60) in {0, -signal.SIGTERM}
+            finally:
+                process.kill()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from homes import faults_of
 from power import Builder, Careless, Disk, mounted, publish, truth_of, write_catalogue
+from serving import wait_until
 from skies import small_encoder
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -154,8 +155,7 @@ def power_losses(
         with closing(
             Builder(home, skies, card, first=BEFORE + 1, careless=careless)
         ) as builder:
-            while builder.acknowledged == BEFORE:
-                time.sleep(0.01)
+            wait_until(lambda: builder.acknowledged > BEFORE)
             for number in range(count):
                 if number % 2:
                     await_files(Home(home), builder)
@@ -172,8 +172,11 @@ def power_losses(
 
 def await_files(home: Home, builder: Builder) -> None:
     """Wait until the files of the next generation have their name."""
-    while not (home.generations / folder_name(builder.acknowledged + 1)).exists():
-        time.sleep(0.001)
+
+    def is_there() -> bool:
+        return (home.generations / folder_name(builder.acknowledged + 1)).exists()
+
+    wait_until(is_there)
 
 
 def serve(home: Path, skies: Path, card: Path, *, sky: str | None = None) -> int:

@@ -142,7 +142,7 @@ def _nursery(card: Path) -> None:
 
 
 def _build(home: Home, edition: int, encoder: Encoder, cutouts: Path) -> Report:
-    """Build and publish, as ``twinjet index`` does."""
+    """Build and publish: what a job does in steps, in one go."""
     with closing(open_store(home, home.database_url)) as store:
         return build(
             catalogue_of(edition),

@@ -227,7 +227,7 @@ def write_catalogue(folder: Path, seed: int) -> None:
 
 
 def publish(home: Home, sky: Path, encoder: Encoder) -> int:
-    """Build and publish a generation, as ``twinjet index`` does; gives its number."""
+    """Build and publish a generation, what a job does in steps; gives its number."""
     with closing(open_store(home, home.database_url)) as store:
         report = build(
             catalogue_of_folder(sky),

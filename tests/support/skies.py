@@ -139,7 +139,7 @@ def index_sky(
     database_url: str | None = None,
     engine: VectorEngine | None = None,
 ) -> Report:
-    """Build and publish a folder, as ``twinjet index`` does."""
+    """Build and publish a folder: what a job does in steps, in one go."""
     home.mkdir(parents=True, exist_ok=True)
     files = Home(home)
     database = create_engine(database_url or files.database_url)
