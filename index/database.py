@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config as AlembicConfig
@@ -15,7 +16,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import event
 from sqlalchemy.engine.interfaces import ExceptionContext
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from twinjet.index.errors import DatabaseDamagedError, DatabaseReplacedError, StoreError
 
@@ -71,6 +72,8 @@ def create_engine(url: str, *, busy_s: float = _BUSY_S) -> sa.Engine:
         event.listen(engine, "connect", partial(_configure, busy_s))
         event.listen(engine, "begin", _begin)
         event.listen(engine, "handle_error", _tell_damage)
+    else:
+        event.listen(engine, "handle_error", _tell_broken)
     return engine
 
 
@@ -262,6 +265,21 @@ def _tell_damage(context: ExceptionContext) -> None:
     if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB} or unreadable:
         place = "" if context.engine is None else str(context.engine.url.database)
         raise DatabaseDamagedError(place, str(cause)) from cause
+
+
+def _tell_broken(context: ExceptionContext) -> None:
+    """What makes no sense of what came is no answer, and its connection of no use.
+
+    libpq says so without a state of SQL, which every error of the server has.
+    """
+    cause = context.original_exception
+    if (
+        isinstance(cause, psycopg.DatabaseError)
+        and type(cause) in {psycopg.DatabaseError, psycopg.InternalError}
+        and cause.sqlstate is None
+    ):
+        context.is_disconnect = True
+        raise OperationalError(None, None, cause) from cause
 
 
 def _configure(busy_s: float, connection: sqlite3.Connection, _record: object) -> None:

@@ -150,7 +150,13 @@ class Heartbeat:
 def _hurry(
     _dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]
 ) -> None:
+    """Neither is one let in for long, nor is what nobody acknowledges waited for.
+
+    The second is of one connection that a firewall between has forgotten: the others
+    go on, and the heartbeat is one of these.
+    """
     parameters.setdefault("connect_timeout", _CONNECT_S)
+    parameters.setdefault("tcp_user_timeout", round(1000 * _PATIENCE_S))
 
 
 def _shut(connection: Any) -> bool:

@@ -1,5 +1,8 @@
 """A PostgreSQL that is frozen: who waits has an error, who comes later at once."""
 
+import os
+import socket
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +46,17 @@ def ask_while_frozen(engine: sa.Engine, pool: ThreadPoolExecutor) -> None:
     for _ in range(2):
         with pytest.raises(OperationalError):
             pool.submit(ask, engine).result(_FOREVER_S)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such option")
+def test_what_nobody_acknowledges_is_not_waited_for(postgres: Postgres) -> None:
+    with watched(postgres) as (engine, _), engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        descriptor = os.dup(driver.pgconn.socket)
+        with socket.socket(fileno=descriptor) as ours:
+            waits_ms = ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+        assert 0 < waits_ms < 2000
 
 
 def test_nobody_waits_and_all_goes_on_afterwards(postgres: Postgres) -> None:
