@@ -30,8 +30,8 @@ class Fault:
 
     ``late`` keeps each piece of an answer back. ``reset`` and ``cut`` end a connection
     in the middle of an answer, with a reset, and as if all had been said. ``half-open``
-    swallows what is said on both sides. ``garbage`` is random bytes instead of an
-    answer, as many.
+    swallows what is said on both sides. ``garbage`` is ones instead of the
+    rest of an answer: no length of a message, and no kind.
     """
 
     kind: Literal["none", "late", "reset", "cut", "half-open", "garbage"]
@@ -225,7 +225,7 @@ class _Line:
         if rest:
             self._strike()
         if rest and kind == "garbage":
-            piece += self._rng.bytes(len(rest))
+            piece += b"\xff" * len(rest)
         self._client.write(piece)
         await self._client.drain()
         if rest and kind == "reset":
