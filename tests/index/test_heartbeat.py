@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from databases import empty_database
 from servers import Postgres
 from serving import wait_until
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from twinjet.index.database import create_engine
@@ -124,3 +126,17 @@ def test_a_fault_of_ours_does_not_end_the_asking(
             assert failed.wait(_FOREVER_S)
         wait_until(lambda: not heart.away)
         assert pool.submit(ask, engine).result(_FOREVER_S) == 1
+
+
+def test_an_answer_that_makes_no_sense_is_none(postgres: Postgres) -> None:
+    def garbled(*_: object) -> None:
+        # As libpq says it, without a state of SQL.
+        msg = 'insufficient data in "D" message'
+        raise psycopg.DatabaseError(msg)
+
+    with watched(postgres) as (engine, _):
+        event.listen(engine, "do_execute", garbled)
+        with engine.connect() as connection, pytest.raises(OperationalError):
+            connection.execute(sa.text("SELECT 1"))
+        event.remove(engine, "do_execute", garbled)
+        assert ask(engine) == 1
