@@ -338,15 +338,15 @@ def verdict(rows: list[Round]) -> str:
     lived = all(one.said == "200" for row in rows for one in row.alive)
     return (
         f"By ID every answer came within {refused_s:.2f} s (at most {REFUSED_S:g}: "
-        f"{_as_wanted(refused_s <= REFUSED_S)}); neighbours again within "
+        f"{_judged(refused_s, REFUSED_S)}); neighbours again within "
         f"{answered_s:.2f} s of the return (at most {BACK_S:g}: "
-        f"{_as_wanted(answered_s <= BACK_S)}); /livez was "
+        f"{_judged(answered_s, BACK_S)}); /livez was "
         f"{'always' if lived else 'not always'} answered with 200."
     )
 
 
-def _as_wanted(so: bool) -> str:  # noqa: FBT001 - one word for it
-    return "as wanted" if so else "too long"
+def _judged(seconds: float, most_s: float) -> str:
+    return "as wanted" if seconds <= most_s else "too long"
 
 
 if __name__ == "__main__":

@@ -32,18 +32,18 @@ def printable(text: str) -> str:
 
 def say(text: str, *, err: bool = False) -> None:
     """Print a line for people."""
-    click.echo(printable(text), err=err)  # noqa: TID251 - here it is
+    click.echo(printable(text), err=err)
 
 
 def print_json(value: object, *, indent: int | None = None) -> None:
     """Print a value as JSON, in ASCII: on a line, or indented."""
     text = json.dumps(value, indent=indent, default=str)
-    click.echo(text)  # noqa: TID251 - ASCII
+    click.echo(text)
 
 
 def print_bytes(data: bytes) -> None:
     """Print a file, to the last byte."""
-    click.echo(data, nl=False)  # noqa: TID251 - whoever asks for a file has it
+    click.echo(data, nl=False)
 
 
 def stdout() -> Written:

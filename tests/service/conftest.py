@@ -33,6 +33,14 @@ def config(sky: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
     )
 
 
+@pytest.fixture(scope="session")
+def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a small encoder of one view, for homes without cutouts."""
+    folder = tmp_path_factory.mktemp("encoder")
+    small_encoder(views=1).save(folder)
+    return folder / "small.json"
+
+
 @pytest.fixture
 def fresh(config: Config) -> Iterator[Config]:
     """A home in which nobody has been counted yet."""

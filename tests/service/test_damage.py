@@ -14,7 +14,6 @@ from random import Random
 import pytest
 from damages import KINDS, Homes
 from homes import faults_of, make_home, put_at_rest, truth
-from skies import small_encoder
 
 from twinjet.index.errors import DatabaseDamagedError, NoGenerationError, StoreError
 from twinjet.service.config import Config
@@ -40,13 +39,6 @@ def write_originals(folder: Path) -> None:
     make_home(other, seed=1)
     for one in (home, other):
         put_at_rest(one)
-
-
-@pytest.fixture(scope="module")
-def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("encoder")
-    small_encoder(views=1).save(folder)
-    return folder / "small.json"
 
 
 @pytest.mark.slow
@@ -85,7 +77,6 @@ def test_a_damaged_home_gives_true_answers_or_none(
     said = f"{cases} damaged homes, {len(wrong)} wrong answers: {said}"
     record_property("damaged", said)
     with capsys.disabled():
-        print(f"\n{said}")  # noqa: T201
         for (kind, outcome), count in sorted(counts.items()):
             print(f"  {count:5} {kind}: {outcome}")  # noqa: T201
     assert not wrong

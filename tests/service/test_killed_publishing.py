@@ -60,7 +60,6 @@ def test_a_build_killed_at_any_call_leaves_one_generation_or_the_next(
     tmp_path: Path,
     points: int,
     record_property: Callable[[str, object], None],
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     editions = {n: truth_of(n, card.parent) for n in range(BEFORE, BEFORE + 3)}
     either = {n: editions[n] for n in (BEFORE, BEFORE + 1)}
@@ -103,8 +102,6 @@ def test_a_build_killed_at_any_call_leaves_one_generation_or_the_next(
         + f"; {answers:,} answers compared with brute force"
     )
     record_property("killed", said)
-    with capsys.disabled():
-        print(f"\nkilled at {said}")  # noqa: T201
     assert set(counts) == set(either)
 
 

@@ -12,7 +12,6 @@ import pytest
 from homes import faults_of
 from power import Builder, Careless, Disk, mounted, publish, truth_of, write_catalogue
 from serving import wait_until
-from skies import small_encoder
 from sqlalchemy.exc import SQLAlchemyError
 
 from twinjet.index.errors import TwinjetIndexError
@@ -43,13 +42,6 @@ class Loss:
     """The last one that was known when it was."""
 
 
-@pytest.fixture(scope="module")
-def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("encoder")
-    small_encoder(views=1).save(folder)
-    return folder / "small.json"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("losses", [5, pytest.param(50, marks=pytest.mark.torture)])
 def test_after_a_power_loss_a_generation_or_the_next_is_served(
@@ -57,7 +49,6 @@ def test_after_a_power_loss_a_generation_or_the_next_is_served(
     tmp_path: Path,
     losses: int,
     record_property: Callable[[str, object], None],
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     encoder = load_encoder(card)
     counts: Counter[str] = Counter()
@@ -78,7 +69,7 @@ def test_after_a_power_loss_a_generation_or_the_next_is_served(
                     assert serve(disk / "home", skies, card, sky="later") == later
     assert counts.total() == losses
     text = f"{losses}: {said(counts)}; a build was half done in {half_done}"
-    tell(text, record_property, capsys)
+    record_property("power losses", text)
 
 
 @pytest.mark.slow
@@ -88,7 +79,6 @@ def test_what_did_not_wait_for_the_disk_is_lost_with_the_power(
     tmp_path: Path,
     careless: Careless,
     record_property: Callable[[str, object], None],
-    capsys: pytest.CaptureFixture[str],
 ) -> None:
     counts: Counter[str] = Counter()
     losses = power_losses(tmp_path, card, 5, commit_s=5, careless=careless)
@@ -102,7 +92,7 @@ def test_what_did_not_wait_for_the_disk_is_lost_with_the_power(
                 else:
                     kept = loss.before <= number
                     counts["what was published" if kept else "an earlier one"] += 1
-    tell(f"5 careless of the {careless}: {said(counts)}", record_property, capsys)
+    record_property("power losses", f"5 careless of the {careless}: {said(counts)}")
     assert counts["one in trouble"] + counts["an earlier one"] > 0
 
 
@@ -117,17 +107,6 @@ def has_half_done(home: Home) -> bool:
 def said(counts: Counter[str]) -> str:
     """How often each came."""
     return ", ".join(f"{counts[name]} served {name}" for name in sorted(counts))
-
-
-def tell(
-    text: str,
-    record_property: Callable[[str, object], None],
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """Say what came of it, to who looks on and to who reads the report."""
-    record_property("power losses", text)
-    with capsys.disabled():
-        print(f"\npower losses: {text}")  # noqa: T201
 
 
 def power_losses(
