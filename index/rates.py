@@ -18,11 +18,15 @@ from sqlalchemy import event
 from twinjet.index.database import create_engine, refuse_damaged
 from twinjet.index.errors import DatabaseDamagedError
 from twinjet.index.home import Home
+from twinjet.index.waiting import bound_waiting
 
 _MINUTE_US = 60_000_000
 
 # Others hold SQLite's lock for a fraction of a millisecond.
 _BUSY_MS = 250
+
+# Longest that PostgreSQL looks and counts, before it gives up itself.
+_STATEMENT_S = 1.0
 
 # Callers of the last minute are what there is to look through, once a minute.
 _SWEEP_US = _MINUTE_US
@@ -141,15 +145,10 @@ def _in_postgresql(url: str) -> sa.Engine:
         isolation_level="AUTOCOMMIT",
         hide_parameters=True,
         connect_args={
-            "connect_timeout": 2,
-            "options": "-c statement_timeout=1000",
-            # Of a cable that swallows everything; in seconds, the last in ms.
-            "keepalives_idle": 5,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 10_000,
+            "options": f"-c statement_timeout={round(1000 * _STATEMENT_S)}",
         },
     )
+    bound_waiting(engine, 2 * _STATEMENT_S)
     with engine.connect() as connection:
         own = connection.execution_options(isolation_level="READ COMMITTED")
         with own.begin():

@@ -68,6 +68,15 @@ class Config(BaseSettings):
             "when absent",
         ),
     ] = None
+    database_stall_s: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=3600,
+            description="Seconds in which something must come from a PostgreSQL that "
+            "is asked; then the request is refused (503)",
+        ),
+    ] = 30.0
     milvus_uri: Annotated[
         str | None,
         Field(description="URI of the Milvus server, http://host:19530/database"),

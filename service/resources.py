@@ -104,7 +104,7 @@ class Resources:
                 memory_bytes=config.vectors_memory_bytes,
             )
             if self._store.engine.dialect.name == "postgresql":
-                self._heartbeat = Heartbeat(self._store.engine)
+                self._heartbeat = Heartbeat(self._store.engine, config.database_stall_s)
                 self._heartbeat.start()
         self.inference = Inference(
             encoder_of(config),

@@ -58,7 +58,7 @@ FAULTS = {
     "cut": Fault("cut", within_bytes=_SOME_BYTES),
     "cut at once": Fault("cut"),
     "half-open": Fault("half-open"),
-    # What is garbled later is a value of a row, or a length that is waited for.
+    "garbage": Fault("garbage", within_bytes=_SOME_BYTES),
     "garbage at once": Fault("garbage"),
 }
 
@@ -143,6 +143,8 @@ def network(
                 "vectors": "pgvector",
                 # A place for each of those that ask at once.
                 "reads": 16,
+                # A length of a message that was garbled is waited for.
+                "database_stall_s": 3.0,
             }
             yield Network(settings, proxy)
 

@@ -30,8 +30,8 @@ class Fault:
 
     ``late`` keeps each piece of an answer back. ``reset`` and ``cut`` end a connection
     in the middle of an answer, with a reset, and as if all had been said. ``half-open``
-    swallows what is said on both sides. ``garbage`` is ones instead of the
-    rest of an answer: no length of a message, and no kind.
+    swallows what is said on both sides. ``garbage`` is instead of the rest of an
+    answer.
     """
 
     kind: Literal["none", "late", "reset", "cut", "half-open", "garbage"]
@@ -86,6 +86,15 @@ class FaultyProxy:
 
         def begin() -> None:
             self._fault = fault
+            for line in self._lines:
+                line.expect(fault)
+
+        self._call(begin)
+
+    def befall_open(self, fault: Fault) -> None:
+        """Have it befall connections that are open, and no new ones."""
+
+        def begin() -> None:
             for line in self._lines:
                 line.expect(fault)
 
@@ -225,7 +234,7 @@ class _Line:
         if rest:
             self._strike()
         if rest and kind == "garbage":
-            piece += b"\xff" * len(rest)
+            piece += self._rng.bytes(len(rest))
         self._client.write(piece)
         await self._client.drain()
         if rest and kind == "reset":

@@ -1,0 +1,122 @@
+"""Connections to a PostgreSQL from which nothing comes any more."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from faulty_proxy import Fault, FaultyProxy, faulty_proxy
+from servers import Postgres
+from sqlalchemy.exc import OperationalError
+
+from twinjet.index.database import create_engine
+from twinjet.index.home import Home
+from twinjet.index.rates import Rates
+from twinjet.index.waiting import IDLE_S, bound_waiting
+
+# Of a question that is never answered, and what nobody is to wait for here.
+_FOREVER_S = 30.0
+_STALL_S = 1.5
+
+HALF_OPEN = Fault("half-open")
+
+
+@pytest.fixture
+def proxy(postgres: Postgres) -> Iterator[FaultyProxy]:
+    port = sa.make_url(postgres.url).port
+    assert port is not None
+    with faulty_proxy(port) as proxy:
+        yield proxy
+        proxy.hang_up()
+
+
+@contextmanager
+def bound(
+    postgres: Postgres, stall_s: float, proxy: FaultyProxy | None = None
+) -> Iterator[sa.Engine]:
+    """An engine that waits for so long, behind a proxy."""
+    url = sa.make_url(postgres.url)
+    if proxy is not None:
+        url = url.set(port=proxy.port)
+    engine = create_engine(url.render_as_string(hide_password=False))
+    bound_waiting(engine, stall_s)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def ask(engine: sa.Engine, what: str = "SELECT 1") -> int:
+    with engine.connect() as connection:
+        return len(connection.execute(sa.text(what)).all())
+
+
+def ask_in_time(engine: sa.Engine, what: str = "SELECT 1") -> int:
+    with ThreadPoolExecutor(1) as other:
+        return other.submit(ask, engine, what).result(_FOREVER_S)
+
+
+def test_a_slow_statement_is_waited_for(postgres: Postgres) -> None:
+    """Longer than for a connection that was idle, which this one was."""
+    with bound(postgres, _FOREVER_S) as engine:
+        assert ask(engine) == 1
+        assert ask(engine, f"SELECT pg_sleep({2 * IDLE_S})") == 1
+
+
+def test_what_comes_in_pieces_is_waited_for(postgres: Postgres) -> None:
+    pieces = 6
+    # Each more than the server keeps back.
+    slow = "SELECT repeat('a', 20000), pg_sleep(0.5 + 0 * n) FROM "
+    slow += f"generate_series(1, {pieces}) AS n"
+    with bound(postgres, _STALL_S) as engine:
+        began = time.monotonic()
+        assert ask(engine, slow) == pieces
+        assert time.monotonic() - began > _STALL_S
+
+
+def test_a_statement_that_takes_too_long_is_given_up(postgres: Postgres) -> None:
+    with bound(postgres, _STALL_S) as engine:
+        with pytest.raises(OperationalError, match=r"come .* 1\.5 s"):
+            ask(engine, f"SELECT pg_sleep({_FOREVER_S})")
+        assert ask(engine) == 1
+
+
+def test_an_answer_that_was_swallowed_is_given_up(
+    postgres: Postgres, proxy: FaultyProxy
+) -> None:
+    """By something that acknowledges what it is sent."""
+    with bound(postgres, _STALL_S, proxy) as engine:
+        with engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+            proxy.befall_open(HALF_OPEN)
+            with pytest.raises(OperationalError):
+                connection.execute(sa.text("SELECT 1"))
+        assert ask(engine) == 1
+
+
+def test_a_connection_that_was_forgotten_while_it_was_idle_is_not_waited_on(
+    postgres: Postgres, proxy: FaultyProxy
+) -> None:
+    with bound(postgres, 2 * _FOREVER_S, proxy) as engine:
+        assert ask(engine) == 1
+        proxy.befall_open(HALF_OPEN)
+        # Nobody notices but by the ping.
+        assert ask_in_time(engine) == 1
+
+
+def test_who_counts_goes_on_after_a_connection_was_forgotten(
+    postgres: Postgres, proxy: FaultyProxy, tmp_path: Path
+) -> None:
+    url = sa.make_url(postgres.url).set(port=proxy.port)
+    rates = Rates(url.render_as_string(hide_password=False), Home(tmp_path))
+    try:
+        assert rates.take("somebody", 1) is None
+        proxy.befall_open(HALF_OPEN)
+        with pytest.raises(OperationalError):
+            rates.take("somebody", 1)
+        assert rates.take("somebody", 1) is not None
+    finally:
+        rates.close()
