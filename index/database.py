@@ -19,6 +19,7 @@ from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from twinjet.index.errors import DatabaseDamagedError, DatabaseReplacedError, StoreError
+from twinjet.index.waiting import take_time
 
 # A writer waits so long for another before it gives up.
 _BUSY_S = 30.0
@@ -244,6 +245,7 @@ def upgrade(engine: sa.Engine) -> None:
     try:
         with engine.execution_options(twinjet_write=True).begin() as connection:
             if connection.dialect.name == "postgresql":
+                take_time(connection)
                 lock = sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)
                 connection.execute(sa.select(lock))
             config.attributes["connection"] = connection

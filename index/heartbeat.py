@@ -1,8 +1,9 @@
 """Notices a PostgreSQL that has stopped answering, and lets nobody wait for it.
 
 A slow statement is waited for, and a server that is frozen, or behind a cable that
-swallows everything, looks like one. So it is asked again and again what takes no time;
-when that is not answered, nobody waits any longer until it is.
+swallows everything, looks like one. So it is asked again and again what takes no time.
+When that is not answered, and neither is who comes anew, nobody waits any longer until
+it is.
 """
 
 import logging
@@ -17,9 +18,10 @@ from twinjet.index.waiting import SilenceError, bound_waiting
 
 _log = logging.getLogger(__name__)
 
-# From the freezing of a server to the error: the sum, and a look.
-_EVERY_S = 0.4
-_PATIENCE_S = 1.2
+# From the freezing of a server to the error: the sum, and a look after each.
+_EVERY_S = 0.2
+_PATIENCE_S = 0.5
+_CONNECT_S = 0.8
 
 
 class Heartbeat:
@@ -32,19 +34,14 @@ class Heartbeat:
     stall_s
         Seconds in which something must come from a server that lives while an answer
         is waited for.
-    every_s
-        Seconds between an answer and the next question.
     """
 
-    def __init__(
-        self, engine: sa.Engine, stall_s: float, *, every_s: float = _EVERY_S
-    ) -> None:
-        self._every_s = every_s
+    def __init__(self, engine: sa.Engine, stall_s: float) -> None:
         self._away = False
         self._over = threading.Event()
         self._own = sa.create_engine(engine.url, poolclass=NullPool)
-        bound_waiting(self._own, _PATIENCE_S)
-        bound_waiting(engine, stall_s, lambda: self._away)
+        bound_waiting(self._own, _PATIENCE_S, connect_s=_CONNECT_S)
+        bound_waiting(engine, stall_s, is_away=lambda: self._away)
         self._thread = threading.Thread(
             target=self._ask_for_ever, name="heartbeat", daemon=True
         )
@@ -63,28 +60,40 @@ class Heartbeat:
         self._over.set()
 
     def _ask_for_ever(self) -> None:
+        troubled = False
         while not self._over.is_set():
             try:
                 with self._own.connect() as connection:
                     self._ask_again_and_again(connection)
             except DBAPIError as exc:
-                # A server that is stopped refuses at once: who asks it has that error.
-                if isinstance(exc.orig, SilenceError | ConnectionTimeout):
-                    self._found_away(exc.orig)
+                # Any other error is an answer; who asks has it, too.
+                self._tell(away=isinstance(exc.orig, SilenceError | ConnectionTimeout))
+                self._over.wait(_EVERY_S)
             except Exception:  # noqa: BLE001 - a server that is away would stay so
-                _log.exception("the database cannot be asked whether it lives")
-            self._over.wait(self._every_s)
+                if not troubled:
+                    _log.exception("the database cannot be asked whether it lives")
+                troubled = True
+                self._over.wait(_EVERY_S)
+            else:
+                troubled = False
 
     def _ask_again_and_again(self, connection: sa.Connection) -> None:
-        own = connection.execution_options(isolation_level="AUTOCOMMIT")
-        while not self._over.is_set():
-            own.execute(sa.select(1))
-            if self._away:
-                _log.warning("the database answers again")
-                self._away = False
-            self._over.wait(self._every_s)
+        """Until it gets no answer: then a new connection is to tell.
 
-    def _found_away(self, reason: BaseException) -> None:
-        if not self._away:
-            _log.error("the database does not answer: %s", reason)
-        self._away = True
+        What befell this one need not have befallen others.
+        """
+        own = connection.execution_options(isolation_level="AUTOCOMMIT")
+        own.execute(sa.select(1))
+        self._tell(away=False)
+        while not self._over.wait(_EVERY_S):
+            try:
+                own.execute(sa.select(1))
+            except DBAPIError:
+                return
+
+    def _tell(self, *, away: bool) -> None:
+        if away and not self._away:
+            _log.error("the database does not answer")
+        if self._away and not away:
+            _log.warning("the database answers again")
+        self._away = away

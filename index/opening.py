@@ -1,5 +1,7 @@
 """The metadata store of an installation, ready for use."""
 
+import sqlalchemy as sa
+
 from twinjet.index.database import create_engine, file_of, refuse_damaged, upgrade
 from twinjet.index.errors import StoreError
 from twinjet.index.filesystem import refuse_network
@@ -23,7 +25,7 @@ def refuse_network_disks(home: Home, url: str) -> None:
 
 
 def open_store(
-    home: Home, url: str, *, look: bool = False, busy_s: float | None = None
+    home: Home, url: str, *, look: bool = False, engine: sa.Engine | None = None
 ) -> SourceStore:
     """The metadata store, brought to this version and known to be of this home.
 
@@ -35,8 +37,8 @@ def open_store(
         Of its database.
     look
         Whether every page of a SQLite database is looked at first.
-    busy_s
-        As for `create_engine`, where it is another.
+    engine
+        Of that URL, where it is not made as others are.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def open_store(
         raise StoreError(msg, actual=str(home.path))
     refuse_network_disks(home, url)
     home.path.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url) if busy_s is None else create_engine(url, busy_s=busy_s)
+    engine = create_engine(url) if engine is None else engine
     try:
         if look:
             refuse_damaged(engine)

@@ -5,8 +5,9 @@ end: the answer of a server that is frozen, the rest of a message whose length w
 garbled on its way, what a device between swallows and acknowledges.
 """
 
+import math
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
 
 import psycopg
@@ -15,15 +16,18 @@ from psycopg.abc import PQGen, PQGenConn
 from psycopg.waiting import Ready
 from sqlalchemy import event
 
-# For a ping of a connection that was idle, and for what is sent to be acknowledged. By
-# then it is known of a server that it is away, and none is opened instead.
-IDLE_S = 2.0
+# For a ping of a connection that was idle, and to be let in. By then it is known of a
+# server that it is away, and no other is opened instead.
+_SHORT_S = 2.0
 
 # The driver looks up so often while it waits.
 _LOOK_S = 0.1
 
-# libpq takes whole seconds, and no fewer; for each address of a server.
-_CONNECT_S = 2
+# To be let in by a server that says something now and then; libpq takes whole seconds.
+_CONNECT_S = 10
+
+# For a server to be told that nobody waits for a statement any more.
+_CANCEL_S = 1.0
 
 _AWAY = "the server has not answered of late"
 
@@ -36,7 +40,11 @@ class SilenceError(psycopg.OperationalError):
 
 
 def bound_waiting(
-    engine: sa.Engine, stall_s: float, is_away: Callable[[], bool] = lambda: False
+    engine: sa.Engine,
+    stall_s: float,
+    *,
+    connect_s: float = _SHORT_S,
+    is_away: Callable[[], bool] = lambda: False,
 ) -> None:
     """Have who waits on a connection of an engine get an error at last.
 
@@ -47,13 +55,15 @@ def bound_waiting(
     stall_s
         Seconds in which something must come while an answer is waited for; of an
         answer that comes in pieces, the next piece.
+    connect_s
+        The same while a connection is opened.
     is_away
         Whether it is known that nothing will come; then nobody waits, and no
         connection is opened.
     """
 
     class Bound(_Connection):
-        limits = _Limits(stall_s, is_away)
+        usual_s, opening_s, is_away_now = stall_s, connect_s, staticmethod(is_away)
 
     def connect(
         _dialect: object,
@@ -61,9 +71,9 @@ def bound_waiting(
         arguments: list[Any],
         parameters: dict[str, Any],
     ) -> psycopg.Connection[Any]:
-        Bound.limits.refuse_away()
+        if is_away():
+            raise SilenceError(_AWAY)
         parameters.setdefault("connect_timeout", _CONNECT_S)
-        parameters.setdefault("tcp_user_timeout", round(1000 * IDLE_S))
         return Bound.connect(*arguments, **parameters)
 
     event.listen(engine, "do_connect", connect)
@@ -72,33 +82,35 @@ def bound_waiting(
     engine.dispose()
 
 
+def take_time(connection: sa.Connection) -> None:
+    """Have its statements take what they take, as long as the server lives.
+
+    It is so until the connection is given back.
+    """
+    driver = connection.connection.driver_connection
+    if isinstance(driver, _Connection):
+        driver.stall_s = math.inf
+
+
 def _rest(connection: Any, _record: object) -> None:
     if connection is not None:
-        connection.rests = True
+        connection.stall_s = _SHORT_S
 
 
 def _work(connection: Any, _record: object, _user: object) -> None:
-    connection.rests = False
-
-
-@dataclass(frozen=True)
-class _Limits:
-    """How long is waited for what."""
-
-    stall_s: float
-    is_away: Callable[[], bool]
-
-    def refuse_away(self) -> None:
-        if self.is_away():
-            raise SilenceError(_AWAY)
+    connection.stall_s = connection.usual_s
 
 
 class _Connection(psycopg.Connection[Any]):
     """Closed when nothing comes."""
 
-    limits: ClassVar[_Limits]
-    rests = False
-    """Whether nobody has it, but for the ping by which one takes it."""
+    usual_s: ClassVar[float]
+    opening_s: ClassVar[float]
+    is_away_now: ClassVar[Callable[[], bool]]
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.stall_s = self.usual_s
 
     def wait(
         self,
@@ -109,26 +121,39 @@ class _Connection(psycopg.Connection[Any]):
     ) -> _Result:
         return super().wait(_counted(gen, self._look), interval, *others, **named)
 
+    def _look(self, silent_s: float) -> None:
+        if type(self).is_away_now():
+            self.close()
+            raise SilenceError(_AWAY)
+        if silent_s > self.stall_s:
+            # It may be at work on it yet.
+            if psycopg.capabilities.has_cancel_safe():
+                with suppress(psycopg.Error):
+                    self.cancel_safe(timeout=_CANCEL_S)
+            self.close()
+            raise SilenceError(_silence(self.stall_s))
+
     @classmethod
     def _connect_gen(cls, *arguments: Any, **named: Any) -> PQGenConn[Any]:
-        opening = super()._connect_gen(*arguments, **named)
-        return _counted(opening, lambda _: cls.limits.refuse_away())
+        def look(silent_s: float) -> None:
+            if cls.is_away_now():
+                raise SilenceError(_AWAY)
+            if silent_s > cls.opening_s:
+                raise SilenceError(_silence(cls.opening_s))
 
-    def _look(self, looks: int) -> None:
-        stall_s = IDLE_S if self.rests else self.limits.stall_s
-        silent = looks * _LOOK_S > stall_s
-        if silent or self.limits.is_away():
-            self.close()
-            silence = f"nothing has come from the server for {stall_s:g} s"
-            raise SilenceError(silence if silent else _AWAY)
+        return _counted(super()._connect_gen(*arguments, **named), look)
+
+
+def _silence(seconds: float) -> str:
+    return f"nothing has come from the server for {seconds:g} s"
 
 
 def _counted(
-    waits: Generator[_Wanted, Ready | int, _Result], look: Callable[[int], None]
+    waits: Generator[_Wanted, Ready | int, _Result], look: Callable[[float], None]
 ) -> Generator[_Wanted, Ready | int, _Result]:
-    """Go on as the driver does, and tell how often it looked up for nothing.
+    """Go on as the driver does, and tell for how long nothing has come.
 
-    Counted, for after a pause of this process the answer may be there.
+    By how often it looked up: after a pause of this process the answer may be there.
     """
     looks = 0
     try:
@@ -137,7 +162,7 @@ def _counted(
             ready = yield wanted
             looks = 0 if ready else looks + 1
             if looks:
-                look(looks)
+                look(looks * _LOOK_S)
             wanted = waits.send(ready)
     except StopIteration as done:
         result: _Result = done.value

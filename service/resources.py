@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 from dbos import DBOSClient
@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from twinjet.index.cutouts.open import open_provider
 from twinjet.index.database import (
     OpenFile,
+    create_engine,
     file_of,
     refuse_damaged_file,
 )
@@ -28,6 +29,7 @@ from twinjet.index.errors import (
     LostVectorsError,
     NoGenerationError,
     RowsDamagedError,
+    StoreError,
     TwinjetIndexError,
     UnknownGenerationError,
 )
@@ -91,9 +93,7 @@ class Resources:
         self._heartbeat: Heartbeat | None = None
         self.vector_engine: VectorEngine | None = None
         try:
-            self._store = open_store(
-                config.files, config.metadata_url, look=True, busy_s=_BUSY_S
-            )
+            self._store = self._opened()
         except DatabaseDamagedError as exc:
             self.condemn(exc)
         else:
@@ -103,9 +103,6 @@ class Resources:
                 config.milvus_uri,
                 memory_bytes=config.vectors_memory_bytes,
             )
-            if self._store.engine.dialect.name == "postgresql":
-                self._heartbeat = Heartbeat(self._store.engine, config.database_stall_s)
-                self._heartbeat.start()
         self.inference = Inference(
             encoder_of(config),
             queue=config.upload_queue,
@@ -117,11 +114,26 @@ class Resources:
         self._file = OpenFile(config.metadata_url)
         self._earlier: dict[int, tuple[Served, float]] = {}
         self._engine: DBOSClient | None = None
+        self._jobs: tuple[Jobs, OpenFile] | None = None
+        self._opening_jobs = threading.Lock()
         # Generations that were found damaged, as their files were then.
         self._damaged: dict[int, tuple[tuple[Stamp, ...], str]] = {}
         self._refreshing = threading.Lock()
         self._closed = False
         self.picture = lru_cache(maxsize=config.picture_cache)(self._draw)
+
+    def _opened(self) -> SourceStore:
+        url = self.config.metadata_url
+        engine = create_engine(url, busy_s=_BUSY_S)
+        if engine.dialect.name == "postgresql":
+            self._heartbeat = Heartbeat(engine, self.config.database_stall_s)
+            self._heartbeat.start()
+        try:
+            return open_store(self.config.files, url, look=True, engine=engine)
+        except BaseException:
+            if self._heartbeat is not None:
+                self._heartbeat.stop()
+            raise
 
     @property
     def store(self) -> SourceStore:
@@ -174,24 +186,36 @@ class Resources:
         DatabaseDamagedError
             Their database, or the metadata, is damaged.
         StoreError
-            Their database is locked.
+            Their database is locked, or does not answer.
         """
-        jobs, opened = self._jobs
+        jobs, opened = self._jobs or self._open_jobs()
         opened.refuse_replaced()
         opened.refuse_locked()  # the engine of jobs would try again without end
         return jobs
 
-    @cached_property
-    def _jobs(self) -> tuple[Jobs, OpenFile]:
-        file = file_of(self.config.jobs_url)
-        if file is not None:
-            refuse_damaged_file(file)
-        shared = self.store.engine if self._heartbeat is not None else None
-        if shared is not None:
-            shared.connect().close()  # an error where it is away: others would wait
-        self._engine = connect(self.config.jobs_url, shared)
-        jobs = Jobs(self._engine, ProgressBoard(self.store.engine))
-        return jobs, OpenFile(self.config.jobs_url)
+    def _open_jobs(self) -> tuple[Jobs, OpenFile]:
+        if not self._opening_jobs.acquire(timeout=_BUSY_S):
+            msg = f"the database of jobs is being opened, for more than {_BUSY_S:g} s"
+            raise StoreError(msg, limit=_BUSY_S)
+        try:
+            if self._jobs is None:
+                file = file_of(self.config.jobs_url)
+                if file is not None:
+                    refuse_damaged_file(file)
+                self._engine = self._engine_of_jobs()
+                jobs = Jobs(self._engine, ProgressBoard(self.store.engine))
+                self._jobs = jobs, OpenFile(self.config.jobs_url)
+            return self._jobs
+        finally:
+            self._opening_jobs.release()
+
+    def _engine_of_jobs(self) -> DBOSClient:
+        url = self.config.jobs_url
+        if self._heartbeat is None:
+            return connect(url)
+        shared = self.store.engine
+        shared.connect().close()  # an error where it is away: others would wait
+        return connect(url, shared, within_s=self.config.database_stall_s)
 
     def close(self) -> None:
         """Give everything back."""

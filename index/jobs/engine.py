@@ -1,14 +1,16 @@
 """The durable engine under the jobs: DBOS, on SQLite or PostgreSQL."""
 
 import logging
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
 from dbos import error as dbos_error
 
-from twinjet.index.errors import JobCancelledError
+from twinjet.index.errors import JobCancelledError, StoreError
 
 NAME = "twinjet"
 
@@ -67,7 +69,9 @@ def connected(url: str) -> Iterator[DBOSClient]:
         client.destroy()
 
 
-def connect(url: str, database: sa.Engine | None = None) -> DBOSClient:
+def connect(
+    url: str, database: sa.Engine | None = None, *, within_s: float | None = None
+) -> DBOSClient:
     """A client of the engine, its tables made.
 
     Parameters
@@ -77,8 +81,19 @@ def connect(url: str, database: sa.Engine | None = None) -> DBOSClient:
     database
         By which the client asks, instead of an engine of its own; it then fails at once
         where the database is away, and does not try again and again.
+    within_s
+        How long its tables may take to be looked at and made; absent as long as they
+        take.
+
+    Raises
+    ------
+    StoreError
+        They took longer.
     """
-    DBOS.migrate(url)
+    if within_s is None:
+        DBOS.migrate(url)
+    else:
+        _migrate_within(url, within_s)
     return DBOSClient(
         system_database_url=url,
         system_database_engine=database,
@@ -86,3 +101,21 @@ def connect(url: str, database: sa.Engine | None = None) -> DBOSClient:
         application_name=NAME,
         retry_connection_errors=database is None,
     )
+
+
+def _migrate_within(url: str, seconds: float) -> None:
+    """It connects by itself, and what never answers it is waited for without an end."""
+    done: Future[None] = Future()
+
+    def migrate() -> None:
+        try:
+            done.set_result(DBOS.migrate(url))
+        except BaseException as exc:  # noqa: BLE001 - who waits has it
+            done.set_exception(exc)
+
+    # Of a pool it would be waited for at the end of the process.
+    threading.Thread(target=migrate, name="tables of jobs", daemon=True).start()
+    if not wait([done], timeout=seconds).done:
+        msg = f"the database of jobs has not answered for {seconds:g} s"
+        raise StoreError(msg, limit=seconds)
+    done.result()

@@ -1,9 +1,7 @@
 """A PostgreSQL that is frozen: who waits has an error, who comes later at once."""
 
-import os
-import socket
-import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,7 +9,8 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 import sqlalchemy as sa
-from databases import empty_database
+from databases import empty_database, execute
+from faulty_proxy import Fault, faulty_proxy
 from servers import Postgres
 from serving import wait_until
 from sqlalchemy import event
@@ -23,12 +22,23 @@ from twinjet.index.heartbeat import Heartbeat
 # Of a question that is never answered.
 _FOREVER_S = 30.0
 
+# In which a heartbeat has asked, and what is silent is found to be.
+_QUIET_S = 1.0
+
 
 @contextmanager
-def watched(postgres: Postgres) -> Iterator[tuple[sa.Engine, Heartbeat]]:
-    """An engine that has a connection already, and what watches it."""
+def watched(
+    postgres: Postgres, port: int | None = None
+) -> Iterator[tuple[sa.Engine, Heartbeat]]:
+    """An engine that has a connection already, and what watches it.
+
+    The port is where they find the server, unless it is its own.
+    """
     with empty_database(postgres.url) as url:
-        engine = create_engine(url)
+        there = sa.make_url(url)
+        if port is not None:
+            there = there.set(port=port)
+        engine = create_engine(there.render_as_string(hide_password=False))
         ask(engine)
         heart = Heartbeat(engine, stall_s=2 * _FOREVER_S)
         heart.start()
@@ -39,26 +49,15 @@ def watched(postgres: Postgres) -> Iterator[tuple[sa.Engine, Heartbeat]]:
             engine.dispose()
 
 
-def ask(engine: sa.Engine) -> int:
+def ask(engine: sa.Engine, what: str = "SELECT 1") -> int:
     with engine.connect() as connection:
-        return int(connection.scalar(sa.text("SELECT 1")))
+        return int(connection.scalar(sa.text(what)))
 
 
 def ask_while_frozen(engine: sa.Engine, pool: ThreadPoolExecutor) -> None:
     for _ in range(2):
         with pytest.raises(OperationalError):
             pool.submit(ask, engine).result(_FOREVER_S)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such option")
-def test_what_nobody_acknowledges_is_not_waited_for(postgres: Postgres) -> None:
-    with watched(postgres) as (engine, _), engine.connect() as connection:
-        driver = connection.connection.driver_connection
-        assert driver is not None
-        descriptor = os.dup(driver.pgconn.socket)
-        with socket.socket(fileno=descriptor) as ours:
-            waits_ms = ours.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
-        assert 0 < waits_ms <= 2000
 
 
 def test_nobody_waits_and_all_goes_on_afterwards(postgres: Postgres) -> None:
@@ -126,6 +125,41 @@ def test_a_fault_of_ours_does_not_end_the_asking(
             assert failed.wait(_FOREVER_S)
         wait_until(lambda: not heart.away)
         assert pool.submit(ask, engine).result(_FOREVER_S) == 1
+
+
+def test_what_befell_one_connection_is_none_of_the_others(postgres: Postgres) -> None:
+    port = sa.make_url(postgres.url).port
+    assert port is not None
+    with (
+        faulty_proxy(port) as proxy,
+        watched(postgres, proxy.port) as (engine, heart),
+        ThreadPoolExecutor(1) as pool,
+    ):
+        time.sleep(_QUIET_S)  # it has its connection
+        # Which is swallowed; the one of who asks is newer.
+        engine.dispose()
+        proxy.befall_open(Fault("half-open"))
+        slow = pool.submit(ask, engine, "SELECT 1 FROM pg_sleep(3)")
+        while not slow.done():
+            assert not heart.away
+            time.sleep(0.01)
+        assert slow.result() == 1
+        proxy.hang_up()
+
+
+def test_a_server_that_refuses_has_answered(postgres: Postgres) -> None:
+    with watched(postgres) as (engine, heart):
+        name = engine.url.database
+        execute(postgres.url, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        postgres.freeze()
+        try:
+            wait_until(lambda: heart.away)
+        finally:
+            postgres.thaw()
+        wait_until(lambda: not heart.away)
+        # Who asks has the error itself, at once.
+        with pytest.raises(OperationalError, match="not currently accepting"):
+            ask(engine)
 
 
 def test_an_answer_that_makes_no_sense_is_none(postgres: Postgres) -> None:

@@ -5,15 +5,14 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2 as httpx
 import pytest
 from commands import TWINJET, run_twinjet
 from filelock import FileLock
+from serving import wait_until_served
 
 # Another process of tests has the index by then, or never.
 _INDEX_S = 900
@@ -33,15 +32,8 @@ def servers() -> Iterator[Callable[[Path], str]]:
             subprocess.Popen(command, env=os.environ | {"TWINJET_REFRESH_S": "0.1"})
         )
         root = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            assert processes[-1].poll() is None, "the server ended at its start"
-            try:
-                if httpx.get(f"{root}/livez").status_code == 200:
-                    return root
-            except httpx.TransportError:
-                time.sleep(0.1)
-        pytest.fail("the server did not answer within two minutes")
+        wait_until_served(processes[-1], root, by="/livez")
+        return root
 
     yield start
     for process in processes:

@@ -14,7 +14,7 @@ from commands import TWINJET
 from processes import server_over
 from requirements import require
 from servers import free_port
-from serving import wait_until
+from serving import wait_until_served
 
 pytestmark = pytest.mark.slow
 
@@ -92,18 +92,10 @@ def test_it_serves_as_nobody_on_a_read_only_root(user: str, tmp_path: Path) -> N
         subprocess.run(confined(*arguments), env=ENVIRONMENT, check=True)
     port = free_port()
     root = f"http://127.0.0.1:{port}"
-
-    def is_ready() -> bool:
-        assert process.poll() is None, "the service ended at its start"
-        try:
-            return httpx.get(f"{root}/readyz", timeout=30).is_success
-        except httpx.TransportError:
-            return False
-
     command = confined("serve", "--home", "/mnt/home", "--port", str(port))
     with subprocess.Popen(command, env=ENVIRONMENT) as process:
         try:
-            wait_until(is_ready, patience_s=120)
+            wait_until_served(process, root)
             server = server_over(Path("/mnt/home"))
             status = Path(f"/proc/{server}/status").read_text(encoding="ascii")
             told = dict(line.split(":\t", 1) for line in status.splitlines() if line)

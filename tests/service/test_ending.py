@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2 as httpx
 import pytest
 from commands import TWINJET
 from servers import free_port
-from serving import read_answer, upload_bytes, wait_until
+from serving import read_answer, upload_bytes, wait_until, wait_until_served
 
 from twinjet.service.config import Config
 
@@ -33,17 +32,9 @@ def serving(
         **{f"TWINJET_{name.upper()}": value for name, value in settings.items()},
     }
     command = [str(TWINJET), "serve", "--home", str(config.home), "--port", str(port)]
-
-    def is_ready() -> bool:
-        assert process.poll() is None, "the service ended at its start"
-        try:
-            return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=30).is_success
-        except httpx.TransportError:
-            return False
-
     with subprocess.Popen(command, env=environment) as process:
         try:
-            wait_until(is_ready, patience_s=_BOUND_S)
+            wait_until_served(process, f"http://127.0.0.1:{port}")
             yield process, port
         finally:
             process.kill()

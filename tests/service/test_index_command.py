@@ -12,7 +12,7 @@ from astropy.io import fits
 from astropy.wcs import WCS
 from click.testing import CliRunner, Result
 from fastapi.testclient import TestClient
-from skies import double_source, header_at, small_encoder, write_sky
+from skies import double_source, header_at, write_sky
 
 from twinjet.index.cutouts.open import open_provider
 from twinjet.index.errors import JobConflictError
@@ -28,13 +28,6 @@ from twinjet.service.commands.options import store_of
 from twinjet.service.config import Config
 
 COUNT = 4
-
-
-@pytest.fixture(scope="module")
-def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("encoder")
-    small_encoder(views=1).save(folder)
-    return folder / "small.json"
 
 
 @pytest.fixture

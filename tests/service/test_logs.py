@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +25,7 @@ from fastapi.testclient import TestClient
 from problems import assert_problem
 from scrapes import scraped, series
 from servers import free_port
+from serving import wait_until, wait_until_served
 
 from twinjet.service.app import create_app
 from twinjet.service.config import Config
@@ -275,7 +275,7 @@ def server(
         httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as client,
     ):
         try:
-            _wait(lambda: _answers(client, process))
+            wait_until_served(process, str(client.base_url).rstrip("/"))
             yield client, process, log
         finally:
             process.send_signal(signal.SIGTERM)
@@ -302,8 +302,8 @@ def test_all_that_a_server_writes_is_json(
             b"X-Request-ID: never-ends\r\n"
             b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
         )
-        _wait(lambda: scraped(client)[in_flight] == 1)
-    _wait(lambda: scraped(client)[in_flight] == 0)
+        wait_until(lambda: scraped(client)[in_flight] == 1)
+    wait_until(lambda: scraped(client)[in_flight] == 0)
     with socket.create_connection((client.base_url.host, client.base_url.port)) as raw:
         raw.sendall(b"no request at all\r\n\r\n")
         raw.recv(1000)
@@ -321,21 +321,6 @@ def test_all_that_a_server_writes_is_json(
     assert (line["route"], line["status"]) == ("/similar/{source_id}", 200)
     assert line["client"] == "127.0.0.1"
     assert any(line.get("request_id") == "never-ends" for line in requests(told))
-
-
-def _answers(client: httpx.Client, process: subprocess.Popen[bytes]) -> bool:
-    assert process.poll() is None, "the server ended at its start"
-    try:
-        return client.get("/livez").is_success
-    except httpx.TransportError:
-        return False
-
-
-def _wait(until: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
-    while not until():
-        assert time.monotonic() < deadline, "it did not happen within two minutes"
-        time.sleep(0.05)
 
 
 # Says what a program must not lose: an exception in a thread, a warning, its own end.

@@ -16,7 +16,7 @@ import pytest
 from commands import TWINJET
 from scrapes import scraped, series
 from servers import free_port
-from serving import wait_until
+from serving import wait_until, wait_until_served
 
 from twinjet.index.api_keys import ApiKeys
 from twinjet.index.database import create_engine
@@ -44,13 +44,6 @@ class Served:
         """Those that answer, or soon will."""
         spawned = psutil.Process(self.process.pid).children()
         return [one for one in spawned if "spawn_main" in " ".join(_words(one))]
-
-    def answers(self) -> bool:
-        assert self.process.poll() is None, "the service ended at its start"
-        try:
-            return httpx.get(f"{self.url}/readyz", timeout=30).is_success
-        except httpx.TransportError:
-            return False
 
 
 def _words(process: psutil.Process) -> list[str]:
@@ -83,7 +76,7 @@ def serving(config: Config, log: Path, **environment: str) -> Iterator[Served]:
         served = Served(process, port)
         started = psutil.Process(process.pid)
         try:
-            wait_until(served.answers, patience_s=_BOUND_S)
+            wait_until_served(process, served.url)
             yield served
         finally:
             left = [started, *_children(started)]

@@ -22,14 +22,15 @@ def empty_database(server: str, options: str = "") -> Iterator[str]:
     """
     name = f"twinjet_{uuid.uuid4().hex}"
     url = sa.make_url(server).set(database=name)
-    _run(server, f"CREATE DATABASE {name} {options}")
+    execute(server, f"CREATE DATABASE {name} {options}")
     try:
         yield url.render_as_string(hide_password=False)
     finally:
-        _run(server, f"DROP DATABASE {name} WITH (FORCE)")
+        execute(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def _run(server: str, statement: str) -> None:
+def execute(server: str, statement: str) -> None:
+    """A statement that runs in no transaction."""
     engine = create_engine(server)
     try:
         with engine.connect() as connection:

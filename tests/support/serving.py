@@ -2,6 +2,7 @@
 
 import json
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,12 +10,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import httpx2 as httpx
 import uvicorn
 from fastapi import FastAPI
 
 from twinjet.service.protocol import PatientProtocol
 
 _PATIENCE_S = 60.0
+
+# A machine that runs other tests beside it has little time for it.
+_START_S = 300.0
+_LOOK_S = 0.05
 
 _BOUNDARY = b"7d8a4c"
 
@@ -70,6 +76,32 @@ def wait_until(is_so: Callable[[], bool], patience_s: float = _PATIENCE_S) -> No
     while not is_so():
         assert time.monotonic() < deadline, "it never came to be"
         time.sleep(0.002)
+
+
+def wait_until_served(
+    process: subprocess.Popen[bytes], root: str, *, by: str = "/readyz"
+) -> None:
+    """Come back when a service that was started answers.
+
+    Parameters
+    ----------
+    process
+        In which it is.
+    root
+        Its URL.
+    by
+        Path of what is asked for: `/livez` of a service that has nothing to serve yet.
+    """
+
+    def answers() -> bool:
+        assert process.poll() is None, "the service ended at its start"
+        try:
+            return httpx.get(root + by, timeout=_START_S).is_success
+        except httpx.TransportError:
+            time.sleep(_LOOK_S)
+            return False
+
+    wait_until(answers, patience_s=_START_S)
 
 
 def upload_bytes(path: str, data: bytes) -> tuple[bytes, bytes]:
