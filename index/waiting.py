@@ -126,8 +126,8 @@ class _Connection(psycopg.Connection[Any]):
             self.close()
             raise SilenceError(_AWAY)
         if silent_s > self.stall_s:
-            # It may be at work on it yet.
-            if psycopg.capabilities.has_cancel_safe():
+            # It may be at work on it yet, unless it was asked what takes no time.
+            if self.stall_s > _SHORT_S and psycopg.capabilities.has_cancel_safe():
                 with suppress(psycopg.Error):
                     self.cancel_safe(timeout=_CANCEL_S)
             self.close()
