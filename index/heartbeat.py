@@ -23,6 +23,9 @@ _EVERY_S = 0.2
 _PATIENCE_S = 0.5
 _CONNECT_S = 0.8
 
+# What befell one connection need not have befallen others.
+_SILENCES = 2
+
 
 class Heartbeat:
     """Asks a PostgreSQL whether it lives, from a thread of its own.
@@ -38,9 +41,10 @@ class Heartbeat:
 
     def __init__(self, engine: sa.Engine, stall_s: float) -> None:
         self._away = False
+        self._silences = 0
         self._over = threading.Event()
         self._own = sa.create_engine(engine.url, poolclass=NullPool)
-        bound_waiting(self._own, _PATIENCE_S, connect_s=_CONNECT_S)
+        bound_waiting(self._own, _PATIENCE_S, connect_s=_CONNECT_S, cancel=False)
         bound_waiting(engine, stall_s, is_away=lambda: self._away)
         self._thread = threading.Thread(
             target=self._ask_for_ever, name="heartbeat", daemon=True
@@ -66,9 +70,11 @@ class Heartbeat:
                 with self._own.connect() as connection:
                     self._ask_again_and_again(connection)
             except DBAPIError as exc:
-                # Any other error is an answer; who asks has it, too.
-                self._tell(away=isinstance(exc.orig, SilenceError | ConnectionTimeout))
-                self._over.wait(_EVERY_S)
+                if isinstance(exc.orig, SilenceError | ConnectionTimeout):
+                    self._heard_nothing()
+                else:
+                    self._heard()  # an error is an answer; who asks has it, too
+                    self._over.wait(_EVERY_S)
             except Exception:  # noqa: BLE001 - a server that is away would stay so
                 if not troubled:
                     _log.exception("the database cannot be asked whether it lives")
@@ -78,22 +84,20 @@ class Heartbeat:
                 troubled = False
 
     def _ask_again_and_again(self, connection: sa.Connection) -> None:
-        """Until it gets no answer: then a new connection is to tell.
-
-        What befell this one need not have befallen others.
-        """
         own = connection.execution_options(isolation_level="AUTOCOMMIT")
-        own.execute(sa.select(1))
-        self._tell(away=False)
-        while not self._over.wait(_EVERY_S):
-            try:
-                own.execute(sa.select(1))
-            except DBAPIError:
-                return
+        while not self._over.is_set():
+            own.execute(sa.select(1))
+            self._heard()
+            self._over.wait(_EVERY_S)
 
-    def _tell(self, *, away: bool) -> None:
-        if away and not self._away:
-            _log.error("the database does not answer")
-        if self._away and not away:
+    def _heard(self) -> None:
+        if self._away:
             _log.warning("the database answers again")
-        self._away = away
+        self._away, self._silences = False, 0
+
+    def _heard_nothing(self) -> None:
+        """One silence may be of the connection; a new one tells, at once."""
+        self._silences += 1
+        if self._silences == _SILENCES and not self._away:
+            _log.error("the database does not answer")
+            self._away = True

@@ -1,6 +1,7 @@
 """The metadata store of an installation, ready for use."""
 
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from twinjet.index.database import create_engine, file_of, refuse_damaged, upgrade
 from twinjet.index.errors import StoreError
@@ -64,6 +65,10 @@ def open_store(
             refuse_damaged(engine)
         upgrade(engine)
         join(home, engine)
+    except SQLAlchemyError as exc:
+        engine.dispose()
+        msg = f"the metadata store cannot be used: {exc}"
+        raise StoreError(msg) from exc
     except BaseException:
         engine.dispose()
         raise

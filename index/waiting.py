@@ -6,6 +6,7 @@ garbled on its way, what a device between swallows and acknowledges.
 """
 
 import math
+import threading
 from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any, ClassVar, TypeVar
@@ -31,6 +32,9 @@ _CANCEL_S = 1.0
 
 _AWAY = "the server has not answered of late"
 
+# Whether one of the addresses that this thread tries was silent.
+_opening = threading.local()
+
 _Wanted = TypeVar("_Wanted")
 _Result = TypeVar("_Result")
 
@@ -44,6 +48,7 @@ def bound_waiting(
     stall_s: float,
     *,
     connect_s: float = _SHORT_S,
+    cancel: bool = True,
     is_away: Callable[[], bool] = lambda: False,
 ) -> None:
     """Have who waits on a connection of an engine get an error at last.
@@ -57,13 +62,16 @@ def bound_waiting(
         answer that comes in pieces, the next piece.
     connect_s
         The same while a connection is opened.
+    cancel
+        Whether the server is told that nobody waits for a statement any more.
     is_away
         Whether it is known that nothing will come; then nobody waits, and no
         connection is opened.
     """
 
     class Bound(_Connection):
-        usual_s, opening_s, is_away_now = stall_s, connect_s, staticmethod(is_away)
+        usual_s, opening_s, cancels = stall_s, connect_s, cancel
+        is_away_now = staticmethod(is_away)
 
     def connect(
         _dialect: object,
@@ -74,7 +82,14 @@ def bound_waiting(
         if is_away():
             raise SilenceError(_AWAY)
         parameters.setdefault("connect_timeout", _CONNECT_S)
-        return Bound.connect(*arguments, **parameters)
+        _opening.silent = False
+        try:
+            return Bound.connect(*arguments, **parameters)
+        except psycopg.OperationalError as exc:
+            # Of several addresses the error is of the last.
+            if _opening.silent:
+                raise SilenceError(str(exc)) from exc
+            raise
 
     event.listen(engine, "do_connect", connect)
     event.listen(engine, "checkin", _rest)
@@ -94,11 +109,11 @@ def take_time(connection: sa.Connection) -> None:
 
 def _rest(connection: Any, _record: object) -> None:
     if connection is not None:
-        connection.stall_s = _SHORT_S
+        connection.rests = True
 
 
 def _work(connection: Any, _record: object, _user: object) -> None:
-    connection.stall_s = connection.usual_s
+    connection.rests, connection.stall_s = False, connection.usual_s
 
 
 class _Connection(psycopg.Connection[Any]):
@@ -106,7 +121,10 @@ class _Connection(psycopg.Connection[Any]):
 
     usual_s: ClassVar[float]
     opening_s: ClassVar[float]
+    cancels: ClassVar[bool]
     is_away_now: ClassVar[Callable[[], bool]]
+    rests = False
+    """Whether nobody has it, but for the ping by which it is taken."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -125,13 +143,15 @@ class _Connection(psycopg.Connection[Any]):
         if type(self).is_away_now():
             self.close()
             raise SilenceError(_AWAY)
-        if silent_s > self.stall_s:
-            # It may be at work on it yet, unless it was asked what takes no time.
-            if self.stall_s > _SHORT_S and psycopg.capabilities.has_cancel_safe():
+        stall_s = _SHORT_S if self.rests else self.stall_s
+        if silent_s > stall_s:
+            # It may be at work on it yet.
+            worthwhile = self.cancels and not self.rests
+            if worthwhile and psycopg.capabilities.has_cancel_safe():
                 with suppress(psycopg.Error):
                     self.cancel_safe(timeout=_CANCEL_S)
             self.close()
-            raise SilenceError(_silence(self.stall_s))
+            raise SilenceError(_silence(stall_s))
 
     @classmethod
     def _connect_gen(cls, *arguments: Any, **named: Any) -> PQGenConn[Any]:
@@ -139,6 +159,7 @@ class _Connection(psycopg.Connection[Any]):
             if cls.is_away_now():
                 raise SilenceError(_AWAY)
             if silent_s > cls.opening_s:
+                _opening.silent = True
                 raise SilenceError(_silence(cls.opening_s))
 
         return _counted(super()._connect_gen(*arguments, **named), look)

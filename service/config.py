@@ -71,7 +71,7 @@ class Config(BaseSettings):
     database_stall_s: Annotated[
         float,
         Field(
-            gt=0,
+            ge=1,
             le=3600,
             description="Seconds in which something must come from a PostgreSQL that "
             "is asked; then the request is refused (503)",

@@ -5,6 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
@@ -39,7 +40,7 @@ from twinjet.index.generation import (
     stamps_of,
 )
 from twinjet.index.heartbeat import Heartbeat
-from twinjet.index.jobs.engine import connect
+from twinjet.index.jobs.engine import connect, make_tables
 from twinjet.index.jobs.jobs import Jobs
 from twinjet.index.jobs.progress import ProgressBoard
 from twinjet.index.locks import lease_of
@@ -116,6 +117,7 @@ class Resources:
         self._engine: DBOSClient | None = None
         self._jobs: tuple[Jobs, OpenFile] | None = None
         self._opening_jobs = threading.Lock()
+        self._tables_of_jobs: Future[None] | None = None
         # Generations that were found damaged, as their files were then.
         self._damaged: dict[int, tuple[tuple[Stamp, ...], str]] = {}
         self._refreshing = threading.Lock()
@@ -215,7 +217,15 @@ class Resources:
             return connect(url)
         shared = self.store.engine
         shared.connect().close()  # an error where it is away: others would wait
-        return connect(url, shared, within_s=self.config.database_stall_s)
+        if self._tables_of_jobs is None:
+            self._tables_of_jobs = make_tables(url)
+        if not wait([self._tables_of_jobs], timeout=_BUSY_S).done:
+            # Another one would wait beside it, with a connection of its own.
+            msg = f"the database of jobs has not answered for {_BUSY_S:g} s"
+            raise StoreError(msg, limit=_BUSY_S)
+        made, self._tables_of_jobs = self._tables_of_jobs, None
+        made.result()
+        return connect(url, shared)
 
     def close(self) -> None:
         """Give everything back."""

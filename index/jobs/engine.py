@@ -3,14 +3,14 @@
 import logging
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 import sqlalchemy as sa
 from dbos import DBOS, DBOSClient, DBOSConfig, DBOSPortableJSONSerializer
 from dbos import error as dbos_error
 
-from twinjet.index.errors import JobCancelledError, StoreError
+from twinjet.index.errors import JobCancelledError
 
 NAME = "twinjet"
 
@@ -69,31 +69,20 @@ def connected(url: str) -> Iterator[DBOSClient]:
         client.destroy()
 
 
-def connect(
-    url: str, database: sa.Engine | None = None, *, within_s: float | None = None
-) -> DBOSClient:
-    """A client of the engine, its tables made.
+def connect(url: str, database: sa.Engine | None = None) -> DBOSClient:
+    """A client of the engine.
 
     Parameters
     ----------
     url
-        Of its database.
+        Of its database, whose tables are made.
     database
         By which the client asks, instead of an engine of its own; it then fails at once
-        where the database is away, and does not try again and again.
-    within_s
-        How long its tables may take to be looked at and made; absent as long as they
-        take.
-
-    Raises
-    ------
-    StoreError
-        They took longer.
+        where the database is away, and does not try again and again. Its tables are
+        there already: see `make_tables`.
     """
-    if within_s is None:
+    if database is None:
         DBOS.migrate(url)
-    else:
-        _migrate_within(url, within_s)
     return DBOSClient(
         system_database_url=url,
         system_database_engine=database,
@@ -103,8 +92,11 @@ def connect(
     )
 
 
-def _migrate_within(url: str, seconds: float) -> None:
-    """It connects by itself, and what never answers it is waited for without an end."""
+def make_tables(url: str) -> Future[None]:
+    """Look at the tables of the engine and make what is missing, in a thread.
+
+    It connects by itself, and what never answers it is waited for without an end.
+    """
     done: Future[None] = Future()
 
     def migrate() -> None:
@@ -115,7 +107,4 @@ def _migrate_within(url: str, seconds: float) -> None:
 
     # Of a pool it would be waited for at the end of the process.
     threading.Thread(target=migrate, name="tables of jobs", daemon=True).start()
-    if not wait([done], timeout=seconds).done:
-        msg = f"the database of jobs has not answered for {seconds:g} s"
-        raise StoreError(msg, limit=seconds)
-    done.result()
+    return done

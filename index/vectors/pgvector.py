@@ -21,6 +21,7 @@ from twinjet.index.vectors.pgvector_sql import (
 )
 from twinjet.index.vectors.policy import SCAN_FROM
 from twinjet.index.vectors.port import Vectors
+from twinjet.index.waiting import take_time
 
 # The first version that goes on where a filter leaves too few.
 _LEAST_VERSION = (0, 8)
@@ -69,6 +70,7 @@ class PgvectorEngine:
         """Have all vectors, in one transaction: a table that is there is whole."""
         count, dimension = vectors.shape
         with answering(loud=True), self._database.begin() as connection:
+            take_time(connection)
             lock = sa.func.pg_advisory_xact_lock(_LOAD_LOCK)
             connection.execute(sa.select(lock))
             if exists(connection, name):

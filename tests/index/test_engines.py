@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from databases import empty_database
 from requirements import require
 from servers import Milvus, Postgres, free_port
 from skies import index_sky, small_encoder, write_sky
@@ -34,9 +37,10 @@ from twinjet.index.store import SourceStore
 from twinjet.index.vectors.automatic import AutomaticEngine
 from twinjet.index.vectors.engine import VectorEngine, open_engine
 from twinjet.index.vectors.faiss_index import FaissIndex
-from twinjet.index.vectors.pgvector import PgvectorEngine
+from twinjet.index.vectors.pgvector import _LOAD_LOCK, PgvectorEngine
 from twinjet.index.vectors.policy import bytes_per_row
 from twinjet.index.verify import verify
+from twinjet.index.waiting import bound_waiting
 from twinjet.model.encoder import Encoder
 
 
@@ -390,6 +394,23 @@ def test_pgvector_needs_its_extension(postgres_url: str) -> None:
     with pytest.raises(IndexUnavailableError, match="vector"):
         PgvectorEngine(database).load("g000001_x", np.eye(3, dtype=np.float32))
     database.dispose()
+
+
+def test_pgvector_is_loaded_however_long_it_takes(pgvector: Postgres) -> None:
+    """In a service, which waits for other statements not so long."""
+    with empty_database(pgvector.url) as url, ThreadPoolExecutor(1) as pool:
+        database, other = create_engine(url), create_engine(url)
+        bound_waiting(database, 1.0)
+        engine = PgvectorEngine(database)
+        with other.begin() as connection:
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOAD_LOCK)))
+            loaded = pool.submit(engine.load, "g000001_x", np.eye(3, dtype=np.float32))
+            time.sleep(2.5)
+            assert not loaded.done()
+        loaded.result()
+        assert engine.open("g000001_x", 3, None) is not None
+        database.dispose()
+        other.dispose()
 
 
 def test_pgvector_needs_postgresql_and_milvus_an_address(tmp_path: Path) -> None:

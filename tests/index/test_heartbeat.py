@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from databases import empty_database, execute
 from faulty_proxy import Fault, faulty_proxy
-from servers import Postgres
+from servers import Postgres, free_port
 from serving import wait_until
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
@@ -174,3 +174,27 @@ def test_an_answer_that_makes_no_sense_is_none(postgres: Postgres) -> None:
             connection.execute(sa.text("SELECT 1"))
         event.remove(engine, "do_execute", garbled)
         assert ask(engine) == 1
+
+
+def test_of_several_addresses_one_that_is_silent_counts(postgres: Postgres) -> None:
+    """The error that the driver gives is of the last, where nobody listens."""
+    own = sa.make_url(postgres.url)
+    hosts = (f"127.0.0.1:{own.port}", f"127.0.0.1:{free_port()}")
+    engine = create_engine(
+        f"postgresql+psycopg://{own.username}@/{own.database}"
+        f"?host={hosts[0]}&host={hosts[1]}"
+    )
+    heart = Heartbeat(engine, stall_s=2 * _FOREVER_S)
+    heart.start()
+    try:
+        assert ask(engine) == 1
+        postgres.freeze()
+        try:
+            wait_until(lambda: heart.away)
+        finally:
+            postgres.thaw()
+        wait_until(lambda: not heart.away)
+        assert ask(engine) == 1
+    finally:
+        heart.stop()
+        engine.dispose()
