@@ -253,10 +253,13 @@ def upgrade(engine: sa.Engine) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
     except (SQLAlchemyError, CommandError) as exc:
-        # In one line, and without the statement.
-        said = " ".join(str(getattr(exc, "orig", None) or exc).split())
-        msg = f"the metadata store cannot be brought to this version: {said}"
+        msg = f"the metadata store cannot be brought to this version: {cause_of(exc)}"
         raise StoreError(msg) from exc
+
+
+def cause_of(exc: SQLAlchemyError | CommandError) -> str:
+    """What a database said, in one line, and without the statement."""
+    return " ".join(str(getattr(exc, "orig", None) or exc).split())
 
 
 def _needs_nothing(engine: sa.Engine) -> bool:

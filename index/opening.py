@@ -3,7 +3,13 @@
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from twinjet.index.database import create_engine, file_of, refuse_damaged, upgrade
+from twinjet.index.database import (
+    cause_of,
+    create_engine,
+    file_of,
+    refuse_damaged,
+    upgrade,
+)
 from twinjet.index.errors import StoreError
 from twinjet.index.filesystem import refuse_network
 from twinjet.index.home import Home
@@ -67,7 +73,7 @@ def open_store(
         join(home, engine)
     except SQLAlchemyError as exc:
         engine.dispose()
-        msg = f"the metadata store cannot be used: {exc}"
+        msg = f"the metadata store cannot be used: {cause_of(exc)}"
         raise StoreError(msg) from exc
     except BaseException:
         engine.dispose()
