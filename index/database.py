@@ -243,7 +243,7 @@ def upgrade(engine: sa.Engine) -> None:
     """
     config = _migrations()
     try:
-        if _needs_nothing(engine):
+        if _is_of_this_version(engine):
             return
         with engine.execution_options(twinjet_write=True).begin() as connection:
             if connection.dialect.name == "postgresql":
@@ -262,7 +262,7 @@ def cause_of(exc: SQLAlchemyError | CommandError) -> str:
     return " ".join(str(getattr(exc, "orig", None) or exc).split())
 
 
-def _needs_nothing(engine: sa.Engine) -> bool:
+def _is_of_this_version(engine: sa.Engine) -> bool:
     """Of a PostgreSQL, whose lock is waited for as long as another migrates."""
     postgres = engine.dialect.name == "postgresql"
     return postgres and revision_of(engine) == newest_revision()

@@ -98,6 +98,6 @@ class Heartbeat:
     def _heard_nothing(self) -> None:
         """One silence may be of the connection; a new one tells, at once."""
         self._silences += 1
-        if self._silences == _SILENCES and not self._away:
+        if self._silences >= _SILENCES and not self._away:
             _log.error("the database does not answer")
             self._away = True

@@ -60,6 +60,16 @@ def ask_while_frozen(engine: sa.Engine, pool: ThreadPoolExecutor) -> None:
             pool.submit(ask, engine).result(_FOREVER_S)
 
 
+def freeze_until_noticed(postgres: Postgres, heart: Heartbeat) -> None:
+    """Thawed, and its answers noticed, when this comes back."""
+    postgres.freeze()
+    try:
+        wait_until(lambda: heart.away)
+    finally:
+        postgres.thaw()
+    wait_until(lambda: not heart.away)
+
+
 def test_nobody_waits_and_all_goes_on_afterwards(postgres: Postgres) -> None:
     with watched(postgres) as (engine, heart), ThreadPoolExecutor(1) as pool:
         for _ in range(2):
@@ -151,12 +161,7 @@ def test_a_server_that_refuses_has_answered(postgres: Postgres) -> None:
     with watched(postgres) as (engine, heart):
         name = engine.url.database
         execute(postgres.url, f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
-        postgres.freeze()
-        try:
-            wait_until(lambda: heart.away)
-        finally:
-            postgres.thaw()
-        wait_until(lambda: not heart.away)
+        freeze_until_noticed(postgres, heart)
         # Who asks has the error itself, at once.
         with pytest.raises(OperationalError, match="not currently accepting"):
             ask(engine)
@@ -188,12 +193,7 @@ def test_of_several_addresses_one_that_is_silent_counts(postgres: Postgres) -> N
     heart.start()
     try:
         assert ask(engine) == 1
-        postgres.freeze()
-        try:
-            wait_until(lambda: heart.away)
-        finally:
-            postgres.thaw()
-        wait_until(lambda: not heart.away)
+        freeze_until_noticed(postgres, heart)
         assert ask(engine) == 1
     finally:
         heart.stop()
